@@ -1,1 +1,51 @@
-//! TBD.
+//! What the author of a kind uses: [`Object`], [`Cx`], [`Methods`], errors, the event log and the
+//! test kit.
+//!
+//! A *kind* is one Rust type that implements [`Object`]; an *object* is one instance of it, with
+//! one SQLite file and one writer. Everything here is synchronous: no runtime, no sockets. The
+//! node drives an object through [`Instance`], and so does [`TestObject`], so a test of a kind
+//! runs the same code as production.
+//!
+//! # Invariants
+//!
+//! * **One handler, one transaction.** A handler that returns `Err` after it wrote, or panics,
+//!   leaves no trace in SQLite, and the object's memory is dropped and loaded again.
+//! * **Gap-free log.** Offsets rise by exactly 1, in the transaction of the state they describe.
+//! * **Reading creates nothing.** An object without a file lives in memory until its first
+//!   successful mutation.
+
+mod object;
+
+mod cx;
+mod error;
+mod methods;
+mod session;
+mod sql;
+
+mod event_log;
+mod event_types;
+mod listing;
+mod random;
+
+mod instance;
+mod kind;
+mod test_object;
+
+pub use dormouse_store::{Clock, Key, KeyError, SystemClock, TestClock, Timestamp};
+pub use rusqlite::{Error as SqlError, Row};
+
+pub use crate::cx::Cx;
+pub use crate::error::{Error, ErrorCode};
+pub use crate::event_log::{EventLog, LogLimits, LoggedEvent, Offset};
+pub use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
+pub use crate::instance::{
+    Attach, Attached, Audience, Call, Effect, EncodedEvent, Instance, Outcome, Page, Refill, Since,
+};
+pub use crate::kind::{Kind, KindError, Kinds, NewId, Resolved};
+pub use crate::listing::{Listed, Listing};
+pub use crate::methods::{Empty, MethodKind, Methods};
+pub use crate::object::{Event, Object};
+pub use crate::random::Random;
+pub use crate::session::{Caller, Session, SessionId, User};
+pub use crate::sql::{RowsRead, Sql};
+pub use crate::test_object::TestObject;

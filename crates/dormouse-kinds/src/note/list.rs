@@ -1,0 +1,87 @@
+//! `list`: all notes, answered from the catalog without opening one.
+
+use dormouse::{Error, Listing, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::note::NoteData;
+
+/// Most notes in one answer.
+const LIMIT_MAX: usize = 200;
+
+/// Notes in one answer when the caller does not say.
+const LIMIT_DEFAULT: usize = 50;
+
+/// Input of `list`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct List {
+    /// Only notes whose id sorts after this one; from the first if left out.
+    pub after: Option<String>,
+    /// At most so many, 1 to 200; 50 if left out.
+    pub limit: Option<usize>,
+}
+
+/// Result of `list`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct NoteList {
+    /// By id.
+    pub notes: Vec<NoteSummary>,
+    /// Pass it as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// One note in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NoteSummary {
+    /// Its id.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Its newest version.
+    pub version: u64,
+    /// When that was made.
+    pub updated_at: Timestamp,
+}
+
+/// What the catalog keeps of a note beside its id.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Summary {
+    title: String,
+    version: u64,
+    updated_at_ms: i64,
+}
+
+impl Summary {
+    pub(super) fn of(data: &NoteData) -> Summary {
+        let (title, version) = (data.title.clone(), data.version);
+        Summary { title, version, updated_at_ms: data.updated_at.as_ms() }
+    }
+}
+
+pub(super) fn list(listing: &Listing<'_>, input: List) -> Result<NoteList, Error> {
+    let limit = input.limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(Error::bad_request(format!("`limit` must be 1 to {LIMIT_MAX}")));
+    }
+    // One more than asked for tells whether there is a next page.
+    let mut listed = listing.after(input.after.as_deref(), limit + 1)?;
+    let has_next = listed.len() > limit;
+    listed.truncate(limit);
+    let next = listed.last().filter(|_| has_next).map(|last| last.id.clone());
+    let notes = listed
+        .into_iter()
+        .map(|listed| {
+            let summary: Summary = serde_json::from_str(&listed.summary).map_err(Error::internal)?;
+            Ok(NoteSummary {
+                id: listed.id,
+                title: summary.title,
+                version: summary.version,
+                updated_at: Timestamp::from_ms(summary.updated_at_ms),
+            })
+        })
+        .collect::<Result<Vec<NoteSummary>, Error>>()?;
+    Ok(NoteList { notes, next })
+}

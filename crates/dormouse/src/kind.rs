@@ -1,0 +1,347 @@
+//! Kinds by name: what the node knows of them without their types.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use dormouse_store::{
+    Catalog, Clock, Key, KeyError, MigrationSet, Store, Template, TemplateError, Timestamp,
+};
+use serde_json::{Map, Value};
+
+use crate::cx::{Cx, SUMMARY_MIGRATIONS, uuid_v7};
+use crate::error::Error;
+use crate::event_log::EVENT_LOG_MIGRATIONS;
+use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
+use crate::instance::{Call, Instance};
+use crate::listing::Listing;
+use crate::methods::{Handler, Method, MethodKind};
+use crate::object::Object;
+use crate::random::Random;
+use crate::session::Caller;
+
+/// Makes ids for creations that name none.
+pub trait NewId {
+    /// A new UUIDv7.
+    fn new_id(&mut self) -> String;
+}
+
+impl NewId for (Timestamp, Random) {
+    fn new_id(&mut self) -> String {
+        uuid_v7(self.0, &mut self.1).to_string()
+    }
+}
+
+/// All kinds of a server.
+#[derive(Debug, Default)]
+pub struct Kinds {
+    by_name: BTreeMap<&'static str, Arc<Kind>>,
+}
+
+/// One kind, ready to open objects.
+pub struct Kind {
+    name: &'static str,
+    id_field: &'static str,
+    methods: Vec<MethodInfo>,
+    event_types: Arc<EventTypes>,
+    template: Arc<Template>,
+    open: OpenInstance,
+    list: RunListing,
+}
+
+type OpenInstance =
+    Box<dyn Fn(&Store, &Key, &Arc<dyn Clock>) -> Result<Instance, Error> + Send + Sync>;
+type RunListing = Box<dyn Fn(&Catalog, Call) -> Result<String, Error> + Send + Sync>;
+
+struct MethodInfo {
+    name: &'static str,
+    kind: MethodKind,
+}
+
+/// Why a kind cannot be registered. Each is a mistake of the kind's author.
+#[derive(Debug, thiserror::Error)]
+pub enum KindError {
+    /// Two kinds have the same name.
+    #[error("kind {0:?} is registered twice")]
+    Twice(&'static str),
+    /// The name cannot be part of an address.
+    #[error("kind {name:?} has a name that is not allowed")]
+    Name {
+        /// The name.
+        name: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: KeyError,
+    },
+    /// The events are not an enum with `#[serde(tag = "type")]`.
+    #[error("the events of kind {0:?} must be an enum tagged by `type` with at most {EVENT_TYPES_MAX} variants")]
+    Events(&'static str),
+    /// Two methods have the same name.
+    #[error("kind {kind:?} has two methods named {method:?}")]
+    MethodTwice {
+        /// The kind.
+        kind: &'static str,
+        /// The method.
+        method: &'static str,
+    },
+    /// The migrations do not run.
+    #[error("the migrations of kind {kind:?} do not run")]
+    Migrations {
+        /// The kind.
+        kind: &'static str,
+        /// Which step, and what SQLite says.
+        #[source]
+        source: TemplateError,
+    },
+}
+
+/// A call whose object was found.
+#[derive(Debug)]
+pub enum Resolved {
+    /// For one object.
+    Object {
+        /// Which one.
+        key: Key,
+        /// What to run on it.
+        call: Call,
+    },
+    /// For the catalog: run it with [`Kind::list`] on a thread that may block.
+    Listing(Call),
+}
+
+impl Kinds {
+    /// No kinds yet.
+    pub fn new() -> Kinds {
+        Kinds::default()
+    }
+
+    /// Adds a kind: checks its names and runs its migrations once, in memory.
+    ///
+    /// # Errors
+    ///
+    /// A mistake in the kind; see [`KindError`].
+    pub fn register<O: Object>(mut self) -> Result<Kinds, KindError> {
+        let kind = Kind::of::<O>()?;
+        if self.by_name.insert(O::KIND, Arc::new(kind)).is_some() {
+            return Err(KindError::Twice(O::KIND));
+        }
+        Ok(self)
+    }
+
+    /// The kind of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Kind>> {
+        self.by_name.get(name)
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.by_name.keys().copied()
+    }
+}
+
+impl Kind {
+    fn of<O: Object>() -> Result<Kind, KindError> {
+        let name = O::KIND;
+        Key::new(name, "any").map_err(|source| KindError::Name { name, source })?;
+        let event_types =
+            Arc::new(EventTypes::of::<O::Event>().ok_or(KindError::Events(name))?);
+        let template = Template::build(
+            name,
+            vec![
+                MigrationSet { name: "dormouse-summary", steps: SUMMARY_MIGRATIONS },
+                MigrationSet { name: "dormouse-event-log", steps: EVENT_LOG_MIGRATIONS },
+                MigrationSet { name, steps: O::MIGRATIONS },
+            ],
+        )
+        .map_err(|source| KindError::Migrations { kind: name, source })?;
+        let template = Arc::new(template);
+        let registered = O::methods();
+        let methods: Arc<[Method<O>]> = registered.methods.into();
+        let infos: Vec<MethodInfo> = methods
+            .iter()
+            .map(|method| MethodInfo { name: method.name, kind: method.kind })
+            .collect();
+        if let Some(method) = duplicate(&infos) {
+            return Err(KindError::MethodTwice { kind: name, method });
+        }
+
+        Ok(Kind {
+            name,
+            id_field: registered.id_field,
+            methods: infos,
+            open: open_instance::<O>(&methods, &event_types, &template),
+            list: Box::new(move |catalog, call| run_listing::<O>(&methods, catalog, call)),
+            event_types,
+            template,
+        })
+    }
+
+    /// Its name in addresses.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The event types of its sockets.
+    pub fn event_types(&self) -> &EventTypes {
+        &self.event_types
+    }
+
+    /// Its template database.
+    pub fn template(&self) -> &Arc<Template> {
+        &self.template
+    }
+
+    /// What kind of method `name` is; `None` if there is none of that name.
+    pub fn method(&self, name: &str) -> Option<MethodKind> {
+        self.methods.iter().find(|method| method.name == name).map(|method| method.kind)
+    }
+
+    /// Finds the object that a call is for.
+    ///
+    /// `params` is what the client sent; nothing counts as an empty object. `bound` is the id of
+    /// the socket's object, when the call came over a socket: `params` need not name it then, and
+    /// may not name another one.
+    ///
+    /// # Errors
+    ///
+    /// NOT_FOUND for an unknown method; BAD_REQUEST if `params` is not an object or names no
+    /// object, another object, or one whose id is not allowed. Nothing happened.
+    pub fn resolve(
+        &self,
+        method: &str,
+        params: Option<Value>,
+        bound: Option<&Key>,
+        caller: Caller,
+        new_id: &mut impl NewId,
+    ) -> Result<Resolved, Error> {
+        let (index, info) = self
+            .methods
+            .iter()
+            .enumerate()
+            .find(|(_, info)| info.name == method)
+            .ok_or_else(|| Error::not_found(format!("kind {:?} has no method {method:?}", self.name)))?;
+        let mut params = match params {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(params)) => params,
+            Some(other) => {
+                let found = json_type(&other);
+                return Err(Error::bad_request(format!("the input must be a JSON object, not {found}")));
+            }
+        };
+        if info.kind == MethodKind::Listing {
+            let params = Value::Object(params);
+            return Ok(Resolved::Listing(Call { method: index, params, caller }));
+        }
+        let named = params.remove(self.id_field);
+        let key = self.target(info.kind, named, bound, new_id)?;
+        Ok(Resolved::Object { key, call: Call { method: index, params: Value::Object(params), caller } })
+    }
+
+    fn target(
+        &self,
+        kind: MethodKind,
+        named: Option<Value>,
+        bound: Option<&Key>,
+        new_id: &mut impl NewId,
+    ) -> Result<Key, Error> {
+        let field = self.id_field;
+        let named = match named {
+            Some(Value::String(id)) => Some(id),
+            Some(other) => {
+                let found = json_type(&other);
+                return Err(Error::bad_request(format!("`{field}` must be a string, not {found}")));
+            }
+            None => None,
+        };
+        match (named, bound) {
+            (Some(id), Some(bound)) if id != bound.id() => Err(Error::bad_request(format!(
+                "`{field}` names another object than this socket's; leave it out"
+            ))),
+            (_, Some(bound)) => Ok(bound.clone()),
+            (Some(id), None) => self.key(&id),
+            (None, None) if kind == MethodKind::Creation => self.key(&new_id.new_id()),
+            (None, None) => Err(Error::bad_request(format!(
+                "missing field `{field}`: it names the {} to use",
+                self.name
+            ))),
+        }
+    }
+
+    /// The key of an object of this kind.
+    ///
+    /// # Errors
+    ///
+    /// BAD_REQUEST that says what an id may be.
+    pub fn key(&self, id: &str) -> Result<Key, Error> {
+        Key::new(self.name, id).map_err(|err| {
+            Error::bad_request(format!("`{}` is not a usable id: {err}", self.id_field))
+        })
+    }
+
+    /// Makes an object resident. Blocks on the disk; nothing of the kind runs yet.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened or is not what its catalog says.
+    pub fn open(&self, store: &Store, key: &Key, clock: &Arc<dyn Clock>) -> Result<Instance, Error> {
+        (self.open)(store, key, clock)
+    }
+
+    /// Answers a listing. Blocks on the catalog.
+    ///
+    /// # Errors
+    ///
+    /// The listing's own, or SERVICE_UNAVAILABLE when the catalog is too far behind.
+    pub fn list(&self, catalog: &Catalog, call: Call) -> Result<String, Error> {
+        (self.list)(catalog, call)
+    }
+}
+
+fn open_instance<O: Object>(
+    methods: &Arc<[Method<O>]>,
+    types: &Arc<EventTypes>,
+    template: &Arc<Template>,
+) -> OpenInstance {
+    let (methods, types, template) = (Arc::clone(methods), Arc::clone(types), Arc::clone(template));
+    Box::new(move |store, key, clock| {
+        let file = store.open_object(key, &template)?;
+        let cx = Cx::open(file, Arc::clone(&types), Random::system(), clock.now())?;
+        Ok(Instance::new(cx, Arc::clone(&methods), Arc::clone(clock), O::LOG))
+    })
+}
+
+fn run_listing<O: Object>(
+    methods: &[Method<O>],
+    catalog: &Catalog,
+    call: Call,
+) -> Result<String, Error> {
+    match methods.get(call.method).map(|method| &method.handler) {
+        Some(Handler::Listing(run)) => run(&Listing::new(catalog, O::KIND), call.params),
+        Some(Handler::Query(_) | Handler::Mutation(_)) | None => {
+            Err(Error::internal("a method of one object is not a listing"))
+        }
+    }
+}
+
+fn duplicate(methods: &[MethodInfo]) -> Option<&'static str> {
+    let mut names: Vec<&'static str> = methods.iter().map(|method| method.name).collect();
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kind").field("name", &self.name).finish_non_exhaustive()
+    }
+}

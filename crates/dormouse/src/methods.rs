@@ -1,0 +1,204 @@
+//! The methods of a kind, registered by function.
+
+use std::fmt;
+
+use schemars::{JsonSchema, Schema};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::cx::Cx;
+use crate::error::Error;
+use crate::listing::Listing;
+use crate::object::Object;
+
+/// What clients may call on a kind.
+///
+/// ```ignore
+/// Methods::new().id("name")
+///     .mutation("increment", Self::increment)
+///     .query("getValue", Self::get_value)
+/// ```
+///
+/// An input is one struct with `#[serde(deny_unknown_fields)]`. It does not hold the id field:
+/// the runtime takes that out of the parameters to find the object.
+#[derive(Debug)]
+pub struct Methods<O> {
+    pub(crate) id_field: &'static str,
+    pub(crate) methods: Vec<Method<O>>,
+}
+
+/// Whether a method writes, and how its object is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MethodKind {
+    /// Reads one object. Over HTTP: GET, or POST.
+    Query,
+    /// Writes one object. Over HTTP: POST.
+    Mutation,
+    /// A mutation whose id may be left out; it is then a new UUIDv7.
+    Creation,
+    /// Asks the catalog about all objects of the kind. Over HTTP like a query.
+    Listing,
+}
+
+pub(crate) struct Method<O> {
+    pub(crate) name: &'static str,
+    pub(crate) kind: MethodKind,
+    pub(crate) handler: Handler<O>,
+    pub(crate) input_schema: fn() -> Schema,
+    pub(crate) output_schema: fn() -> Schema,
+}
+
+/// A method's function behind JSON.
+pub(crate) enum Handler<O> {
+    Query(QueryHandler<O>),
+    Mutation(MutationHandler<O>),
+    Listing(ListingHandler),
+}
+
+type QueryHandler<O> = Box<dyn Fn(&O, &Cx<O>, Value) -> Result<String, Error> + Send + Sync>;
+type MutationHandler<O> =
+    Box<dyn Fn(&mut O, &mut Cx<O>, Value) -> Result<String, Error> + Send + Sync>;
+pub(crate) type ListingHandler =
+    Box<dyn Fn(&Listing<'_>, Value) -> Result<String, Error> + Send + Sync>;
+
+impl<O: Object> Methods<O> {
+    /// No methods yet; the id field is `id`.
+    #[expect(clippy::new_without_default, reason = "a kind without methods is never wanted")]
+    pub fn new() -> Methods<O> {
+        Methods { id_field: "id", methods: Vec::new() }
+    }
+
+    /// Names the field of every input that holds the object's id.
+    #[must_use]
+    pub fn id(mut self, field: &'static str) -> Methods<O> {
+        self.id_field = field;
+        self
+    }
+
+    /// A method that reads.
+    #[must_use]
+    pub fn query<I: Input, T: Output>(
+        self,
+        name: &'static str,
+        run: fn(&O, &Cx<O>, I) -> Result<T, Error>,
+    ) -> Methods<O> {
+        let handler: QueryHandler<O> =
+            Box::new(move |object, cx, input| encode(&run(object, cx, decode(input)?)?));
+        self.with::<I, T>(name, MethodKind::Query, Handler::Query(handler))
+    }
+
+    /// A method that writes.
+    #[must_use]
+    pub fn mutation<I: Input, T: Output>(
+        self,
+        name: &'static str,
+        run: fn(&mut O, &mut Cx<O>, I) -> Result<T, Error>,
+    ) -> Methods<O> {
+        self.with::<I, T>(name, MethodKind::Mutation, mutation_handler(run))
+    }
+
+    /// A method that writes and may be called without an id: the object is then a new one.
+    #[must_use]
+    pub fn creation<I: Input, T: Output>(
+        self,
+        name: &'static str,
+        run: fn(&mut O, &mut Cx<O>, I) -> Result<T, Error>,
+    ) -> Methods<O> {
+        self.with::<I, T>(name, MethodKind::Creation, mutation_handler(run))
+    }
+
+    /// A question about all objects of the kind that have set a summary.
+    #[must_use]
+    pub fn listing<I: Input, T: Output>(
+        self,
+        name: &'static str,
+        run: fn(&Listing<'_>, I) -> Result<T, Error>,
+    ) -> Methods<O> {
+        let handler: ListingHandler =
+            Box::new(move |listing, input| encode(&run(listing, decode(input)?)?));
+        self.with::<I, T>(name, MethodKind::Listing, Handler::Listing(handler))
+    }
+
+    fn with<I: Input, T: Output>(
+        mut self,
+        name: &'static str,
+        kind: MethodKind,
+        handler: Handler<O>,
+    ) -> Methods<O> {
+        let input_schema = || schemars::schema_for!(I);
+        let output_schema = || schemars::schema_for!(T);
+        self.methods.push(Method { name, kind, handler, input_schema, output_schema });
+        self
+    }
+}
+
+/// The parameters of a method: derive `Deserialize` and `JsonSchema`.
+pub trait Input: DeserializeOwned + JsonSchema + 'static {}
+impl<T: DeserializeOwned + JsonSchema + 'static> Input for T {}
+
+/// The result of a method: derive `Serialize` and `JsonSchema`.
+pub trait Output: Serialize + JsonSchema + 'static {}
+impl<T: Serialize + JsonSchema + 'static> Output for T {}
+
+/// The input of a method that takes nothing but the object's id.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+fn mutation_handler<O: Object, I: Input, T: Output>(
+    run: fn(&mut O, &mut Cx<O>, I) -> Result<T, Error>,
+) -> Handler<O> {
+    Handler::Mutation(Box::new(move |object, cx, input| {
+        encode(&run(object, cx, decode(input)?)?)
+    }))
+}
+
+fn decode<I: DeserializeOwned>(input: Value) -> Result<I, Error> {
+    serde_path_to_error::deserialize(input).map_err(|err| {
+        let path = err.path().to_string();
+        let reason = err.into_inner();
+        // The path is "." when the input as a whole is wrong.
+        Error::bad_request(if path == "." {
+            format!("{reason}")
+        } else {
+            format!("`{path}`: {reason}")
+        })
+    })
+}
+
+fn encode(output: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(output).map_err(Error::internal)
+}
+
+impl<O> fmt::Debug for Method<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.kind, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only decoding is tested")]
+    struct Move {
+        to: u32,
+    }
+
+    fn message(input: Value) -> String {
+        decode::<Move>(input).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_wrong_input_names_the_field() {
+        assert!(message(json!({"to": "x"})).starts_with("`to`: invalid type: string"));
+        assert!(message(json!({"to": 1, "form": 2})).contains("unknown field `form`, expected `to`"));
+        assert_eq!(message(json!({})), "missing field `to`");
+        assert!(message(json!([1, 2])).contains("invalid"));
+    }
+}

@@ -1,0 +1,193 @@
+//! The test kit: one object, its real file, and a clock that the test moves.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dormouse_store::{Clock, Durability, Store, StoreOptions, TestClock, Timestamp};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::error::Error;
+use crate::event_log::Offset;
+use crate::instance::{Attach, Attached, Effect, Instance, Outcome, Refill, Since};
+use crate::kind::{Kind, Kinds, Resolved};
+use crate::object::Object;
+use crate::random::Random;
+use crate::session::{Caller, Session, SessionId};
+
+/// When a test begins: any fixed moment.
+const TEST_BEGINS_MS: i64 = 1_736_942_400_000; // 2025-01-15T12:00:00.000Z
+
+/// One object under test, with the code and the files of production and without a runtime.
+///
+/// Methods panic where a test cannot go on: an object that does not open is a failed test.
+#[derive(Debug)]
+pub struct TestObject<O> {
+    // Declared before the store and the folder: it is dropped first.
+    instance: Option<Instance>,
+    store: Option<Store>,
+    folder: TempDir,
+    clock: Arc<TestClock>,
+    kind: Arc<Kind>,
+    id: String,
+    events: Vec<Value>,
+    object: PhantomData<fn() -> O>,
+}
+
+impl<O: Object> TestObject<O> {
+    /// An object that does not exist yet.
+    pub fn new(id: &str) -> TestObject<O> {
+        let kinds = Kinds::new().register::<O>().expect("the kind is valid");
+        let kind = Arc::clone(kinds.get(O::KIND).expect("it was just registered"));
+        let mut object = TestObject {
+            instance: None,
+            store: None,
+            folder: TempDir::new().expect("a temporary folder can be made"),
+            clock: Arc::new(TestClock::new()),
+            kind,
+            id: id.to_owned(),
+            events: Vec::new(),
+            object: PhantomData,
+        };
+        object.clock.set(Timestamp::from_ms(TEST_BEGINS_MS));
+        object.start();
+        object
+    }
+
+    /// Calls a method. Events that it broadcasts are kept for [`take_events`](Self::take_events).
+    ///
+    /// # Errors
+    ///
+    /// What a client would get.
+    pub fn call(&mut self, method: &str, params: Value) -> Result<Value, Error> {
+        let key = self.kind.key(&self.id)?;
+        let mut new_id = (self.clock.now(), Random::seeded(1));
+        let resolved = self.kind.resolve(method, Some(params), Some(&key), Caller::default(), &mut new_id)?;
+        let json = match resolved {
+            Resolved::Object { call, .. } => {
+                let outcome = self.instance().call(call);
+                self.release(outcome)?
+            }
+            Resolved::Listing(call) => self.kind.list(self.store().catalog(), call)?,
+        };
+        Ok(serde_json::from_str(&json).expect("results are JSON"))
+    }
+
+    /// Connects a socket; the frames it gets at once.
+    pub fn connect(&mut self) -> Vec<Value> {
+        self.attach(None)
+    }
+
+    /// Connects a socket that has been here before; the frames it gets at once.
+    pub fn resume(&mut self, epoch: &str, offset: u64) -> Vec<Value> {
+        self.attach(Some(Since { epoch: epoch.to_owned(), offset: Offset::new(offset) }))
+    }
+
+    /// The events broadcast since this was last asked.
+    pub fn take_events(&mut self) -> Vec<Value> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Lets the object hibernate; the next call wakes it.
+    pub fn sleep(&mut self) {
+        self.settle();
+        let instance = self.instance.take().expect("the object is resident between calls");
+        instance.hibernate().expect("the object hibernates");
+        self.wake();
+    }
+
+    /// Kills the process, as far as files can tell, and starts again from what they hold.
+    pub fn crash(&mut self) {
+        self.settle();
+        self.instance = None;
+        self.store = None;
+        self.start();
+    }
+
+    /// Moves the clock.
+    pub fn advance(&mut self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Runs maintenance until none is due.
+    pub fn maintain(&mut self) {
+        self.settle();
+        let durable = self.store().commit_log().durable();
+        while self.instance().maintain(durable).expect("the file is usable") {}
+    }
+
+    /// Whether the object has a file.
+    pub fn has_file(&mut self) -> bool {
+        self.instance().has_file()
+    }
+
+    fn attach(&mut self, since: Option<Since>) -> Vec<Value> {
+        let session = Session { id: SessionId::from_random([7; 16]), user: None };
+        let outcome = self.instance().attach(&Attach { session: session.clone(), since, mask: u128::MAX });
+        let mut attached = self.release(outcome).expect("the socket is attached");
+        let mut frames = frames_of(&attached);
+        while !attached.page.tail {
+            let refill = Refill { session: session.clone(), after: attached.page.reached };
+            let outcome = self.instance().refill(&refill);
+            attached = self.release(outcome).expect("the socket is refilled");
+            frames.extend(frames_of(&attached));
+        }
+        frames
+    }
+
+    fn release<T>(&mut self, outcome: Outcome<T>) -> Result<T, Error> {
+        for Effect::Broadcast { event, .. } in outcome.effects {
+            self.events.push(parse(&event.json));
+        }
+        outcome.result
+    }
+
+    /// Waits until everything committed is durable.
+    fn settle(&mut self) {
+        let position = self.instance().position();
+        let log = Arc::clone(self.store().commit_log());
+        let (sender, receiver) = std::sync::mpsc::channel();
+        log.watch(Box::new(move |durable| {
+            // The receiver is gone once it has seen enough.
+            _ = sender.send(durable);
+        }));
+        while log.durable() < position {
+            receiver.recv().expect("the journal reports as long as it lives");
+        }
+    }
+
+    fn start(&mut self) {
+        let options = StoreOptions {
+            durability: Durability::Os,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            ..StoreOptions::new(self.folder.path().to_owned())
+        };
+        self.store = Some(Store::open(options).expect("the data folder opens"));
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        let key = self.kind.key(&self.id).expect("the test's id is allowed");
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let instance = self.kind.open(self.store(), &key, &clock).expect("the object opens");
+        self.instance = Some(instance);
+    }
+
+    fn instance(&mut self) -> &mut Instance {
+        self.instance.as_mut().expect("the object is resident between calls")
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().expect("the store is open between calls")
+    }
+}
+
+fn frames_of(attached: &Attached) -> Vec<Value> {
+    let events = attached.page.events.iter().map(|event| &event.json);
+    attached.direct.iter().chain(events).map(|json| parse(json)).collect()
+}
+
+fn parse(json: &str) -> Value {
+    serde_json::from_str(json).expect("frames are JSON")
+}
