@@ -1,0 +1,354 @@
+//! All scenarios on all peers, several times over, in one table.
+//!
+//! Each measurement has a server of its own, freshly started on an empty folder. Peers take turns
+//! within a run and another one begins each run, so that slow minutes of the machine hit all of them. A peer
+//! that fails says so in its cell; the others go on.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::machine::Machine;
+use crate::peers::Peer;
+use crate::report;
+use crate::scenarios::calls::{self, Calls};
+use crate::scenarios::create::{self, Create};
+use crate::scenarios::fan_out::{self, FanOut};
+use crate::scenarios::idle::{self, Idle};
+use crate::scenarios::tabs::{self, Tabs};
+use crate::scenarios::wake::{self, Wake};
+use crate::scenarios::{Window, parse_seconds};
+use crate::server::{Launch, Placement, Target};
+use crate::table::{Better, Figure, Table};
+
+/// One measurement with its server's start ends within this time.
+const MEASUREMENT_MAX: Duration = Duration::from_secs(300);
+
+/// What Dormouse is started with where objects have to fall asleep.
+const WAKE_ARGS: [&str; 2] = ["--idle-timeout", "1s"];
+
+/// Settings of the comparison.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct All {
+    /// Times that everything is measured; the table quotes medians.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) runs: u32,
+    /// Servers to measure.
+    #[arg(long, value_delimiter = ',', default_values_t = Peer::ALL)]
+    pub(crate) peers: Vec<Peer>,
+    /// Groups of scenarios to measure.
+    #[arg(long, value_delimiter = ',', default_values_t = Group::ALL)]
+    pub(crate) only: Vec<Group>,
+    /// Sockets in the fan-out.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) sockets: usize,
+    /// Idle sockets.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) idle_sockets: usize,
+    /// Seconds of silence before the memory of idle sockets is read.
+    #[arg(long = "settle-seconds", default_value = "15", value_parser = parse_seconds)]
+    pub(crate) settle: Duration,
+    /// The browser of the tabs.
+    #[arg(long, default_value = "/usr/bin/chromium")]
+    pub(crate) chromium: PathBuf,
+    #[command(flatten)]
+    pub(crate) window: Window,
+}
+
+/// Scenarios that are chosen together on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Group {
+    Fanout,
+    Calls,
+    Create,
+    Wake,
+    Idle,
+    Tabs,
+}
+
+/// One scenario with its settings.
+#[derive(Clone, Debug)]
+enum Workload {
+    FanOut(FanOut),
+    Calls(Calls),
+    Create(Create),
+    Wake(Wake),
+    Idle(Idle),
+    Tabs(Tabs),
+}
+
+/// What the comparison gives with `--json`.
+#[derive(Debug, Serialize)]
+struct Comparison<'a> {
+    scenario: &'static str,
+    runs: u32,
+    before: &'a Machine,
+    after: &'a Machine,
+    #[serde(flatten)]
+    table: &'a Table,
+}
+
+/// Runs the comparison and prints its table.
+///
+/// # Errors
+///
+/// Only what would stop every measurement: the machine cannot be looked at, or output is closed.
+pub(crate) async fn run(settings: &All, launch: &Launch, json: bool) -> Result<()> {
+    let workloads = settings.workloads();
+    let mut table = Table::default();
+    for workload in &workloads {
+        for figure in workload.figures() {
+            table.add_row(&workload.label(), *figure);
+        }
+    }
+    let cores = launch.cores.len();
+    let before = Machine::inspect(&launch.data_root, cores)?;
+    report::progress(&before.to_string());
+    for run in 0..settings.runs {
+        for workload in &workloads {
+            let mut peers = workload.peers();
+            peers.retain(|peer| settings.peers.contains(peer));
+            let first = run as usize % peers.len().max(1);
+            peers.rotate_left(first);
+            for peer in peers {
+                let measured = timeout(MEASUREMENT_MAX, workload.measure(peer, launch))
+                    .await
+                    .context("not finished within 300 s")
+                    .flatten();
+                let progress = format!("run {} of {}: ", run + 1, settings.runs);
+                record(&mut table, workload, peer, &measured, &progress);
+            }
+        }
+    }
+    let after = Machine::inspect(&launch.data_root, cores)?;
+
+    let comparison = Comparison {
+        scenario: "all",
+        runs: settings.runs,
+        before: &before,
+        after: &after,
+        table: &table,
+    };
+    let text = format!(
+        "Before: {before}\n\nAfter: {after}\n\n{}\n{}",
+        table.markdown(&settings.peers),
+        settings.footnote()
+    );
+    if json {
+        report::progress(&text);
+        return report::result(&serde_json::to_string(&comparison)?);
+    }
+    report::result(&text)
+}
+
+/// Puts the figures of one measurement, or why there are none, into the table.
+fn record(
+    table: &mut Table,
+    workload: &Workload,
+    peer: Peer,
+    measured: &Result<Vec<f64>>,
+    progress: &str,
+) {
+    let label = workload.label();
+    match measured {
+        Ok(values) => {
+            for (figure, value) in workload.figures().iter().zip(values) {
+                table.add_value(&label, *figure, peer, *value);
+                report::progress(&format!(
+                    "{progress}{label}, {peer}: {value:.2} {}",
+                    figure.label
+                ));
+            }
+        }
+        Err(err) => {
+            let why = format!("{err:#}");
+            report::progress(&format!("{progress}{label}, {peer}: failed: {why}"));
+            for figure in workload.figures() {
+                table.add_failure(&label, *figure, peer, &why);
+            }
+        }
+    }
+}
+
+impl All {
+    fn workloads(&self) -> Vec<Workload> {
+        self.only.iter().flat_map(|group| self.group(*group)).collect()
+    }
+
+    fn group(&self, group: Group) -> Vec<Workload> {
+        let window = self.window;
+        match group {
+            Group::Fanout => [1, 8]
+                .map(|in_flight| {
+                    Workload::FanOut(FanOut { sockets: self.sockets, in_flight, window })
+                })
+                .to_vec(),
+            Group::Calls => [(1, 1), (1, 32), (1, 256), (1_000, 1), (1_000, 32), (1_000, 256)]
+                .map(|(objects, in_flight)| Workload::Calls(Calls { objects, in_flight, window }))
+                .to_vec(),
+            Group::Create => vec![Workload::Create(Create { objects: 500 })],
+            Group::Wake => [false, true]
+                .map(|by_query| {
+                    Workload::Wake(Wake { objects: 100, rounds: 3, beside: 0, by_query })
+                })
+                .to_vec(),
+            Group::Idle => vec![Workload::Idle(Idle {
+                sockets: self.idle_sockets,
+                objects: 1,
+                settle: self.settle,
+            })],
+            Group::Tabs => vec![Workload::Tabs(Tabs {
+                clicks: 50,
+                chromium: self.chromium.clone(),
+                own_page: false,
+            })],
+        }
+    }
+
+    fn footnote(&self) -> String {
+        let Window { warm_up, measured } = self.window;
+        format!(
+            "Median of {} runs (lowest to highest), each {measured:?} of load after {warm_up:?} of \
+             warm-up, on a fresh server with an empty folder. Fan-out and idle sockets: one core for \
+             the server, another for the client; all else shares the cores. \"vs\" is above 1 where \
+             Dormouse is better. Dormouse, Bun + SQLite and workerd make every change durable before \
+             they answer or send it; Bun and node `ws` store nothing.",
+            self.runs
+        )
+    }
+}
+
+impl Group {
+    const ALL: [Group; 6] =
+        [Group::Fanout, Group::Calls, Group::Create, Group::Wake, Group::Idle, Group::Tabs];
+}
+
+impl std::fmt::Display for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let value = self.to_possible_value().expect("no group is hidden from the command line");
+        f.write_str(value.get_name())
+    }
+}
+
+impl Workload {
+    fn label(&self) -> String {
+        match self {
+            Workload::FanOut(FanOut { sockets, in_flight, .. }) => {
+                format!("fan-out to {sockets} sockets, {in_flight} in flight")
+            }
+            Workload::Calls(Calls { objects: 1, in_flight, .. }) => {
+                format!("calls on 1 object, {in_flight} in flight")
+            }
+            Workload::Calls(Calls { objects, in_flight, .. }) => {
+                format!("calls on {objects} objects, {in_flight} in flight")
+            }
+            Workload::Create(_) => "first call to a new object".to_owned(),
+            Workload::Wake(Wake { by_query: false, .. }) => "wake by a mutation".to_owned(),
+            Workload::Wake(Wake { by_query: true, .. }) => "wake by a query".to_owned(),
+            Workload::Idle(Idle { sockets, .. }) => format!("{sockets} idle sockets"),
+            Workload::Tabs(_) => "click in one tab, change in another".to_owned(),
+        }
+    }
+
+    /// Figures in the order in which [`measure`](Self::measure) gives their values.
+    fn figures(&self) -> &'static [Figure] {
+        const fn higher(label: &'static str) -> Figure {
+            Figure { label, better: Better::Higher }
+        }
+        const fn lower(label: &'static str) -> Figure {
+            Figure { label, better: Better::Lower }
+        }
+        const FAN_OUT: &[Figure] =
+            &[higher("deliveries/s"), lower("p50 delivery, ms"), lower("p99 delivery, ms")];
+        const CALLS: &[Figure] = &[higher("calls/s"), lower("p50, µs"), lower("p99, µs")];
+        const LATENCY: &[Figure] = &[lower("p50, µs"), lower("p99, µs")];
+        const IDLE: &[Figure] = &[lower("resident bytes per socket"), higher("opened per second")];
+        const TABS: &[Figure] = &[lower("p50, ms"), lower("p99, ms")];
+        match self {
+            Workload::FanOut(_) => FAN_OUT,
+            Workload::Calls(_) => CALLS,
+            Workload::Create(_) | Workload::Wake(_) => LATENCY,
+            Workload::Idle(_) => IDLE,
+            Workload::Tabs(_) => TABS,
+        }
+    }
+
+    /// Peers that have what the scenario is about.
+    fn peers(&self) -> Vec<Peer> {
+        match self {
+            Workload::FanOut(_) => Peer::ALL.to_vec(),
+            // Calls are compared where an answer means the same: that the change is on disk.
+            Workload::Calls(_) | Workload::Create(_) => {
+                vec![Peer::Dormouse, Peer::BunSqlite, Peer::Workerd]
+            }
+            Workload::Wake(_) => vec![Peer::Dormouse],
+            Workload::Idle(_) => vec![Peer::Dormouse, Peer::Bun, Peer::Ws, Peer::Workerd],
+            Workload::Tabs(_) => vec![Peer::Dormouse, Peer::Bun],
+        }
+    }
+
+    fn placement(&self) -> Placement {
+        match self {
+            Workload::FanOut(_) | Workload::Idle(_) => Placement::OneCoreEach,
+            Workload::Calls(_) | Workload::Create(_) | Workload::Wake(_) | Workload::Tabs(_) => {
+                Placement::Shared
+            }
+        }
+    }
+
+    /// Starts `peer`, loads it, and stops it, also when the load fails.
+    async fn measure(&self, peer: Peer, launch: &Launch) -> Result<Vec<f64>> {
+        let mut launch = launch.clone();
+        if let Workload::Wake(_) = self {
+            launch.programs.dormouse_args.extend(WAKE_ARGS.map(str::to_owned));
+        }
+        let server = launch.start(peer, self.placement()).await?;
+        let values = self.load(peer, server.target()).await;
+        server.stop().await?;
+        let values = values?;
+        ensure!(values.iter().all(|value| value.is_finite()), "a figure is not a number");
+        Ok(values)
+    }
+
+    async fn load(&self, peer: Peer, target: Target) -> Result<Vec<f64>> {
+        let values = match self {
+            Workload::FanOut(settings) => {
+                let outcome = fan_out::run(*settings, target).await?;
+                outcome.verify()?;
+                let delivery = outcome.delivery;
+                vec![
+                    outcome.deliveries_per_second,
+                    delivery.p50_us / 1_000.0,
+                    delivery.p99_us / 1_000.0,
+                ]
+            }
+            Workload::Calls(settings) => {
+                let outcome = calls::run(*settings, target).await?;
+                vec![outcome.calls_per_second, outcome.call.p50_us, outcome.call.p99_us]
+            }
+            Workload::Create(settings) => {
+                let outcome = create::run(*settings, target).await?;
+                vec![outcome.create.p50_us, outcome.create.p99_us]
+            }
+            Workload::Wake(settings) => {
+                let outcome = wake::run(*settings, target).await?;
+                vec![outcome.wake.p50_us, outcome.wake.p99_us]
+            }
+            Workload::Idle(settings) => {
+                let outcome = idle::run(*settings, target).await?;
+                vec![outcome.bytes_per_socket, outcome.opened_per_second]
+            }
+            Workload::Tabs(settings) => {
+                // Only Dormouse brings a page.
+                let own_page = peer != Peer::Dormouse;
+                let outcome = tabs::run(&Tabs { own_page, ..settings.clone() }, target).await?;
+                vec![outcome.changed_p50_ms, outcome.changed_p99_ms]
+            }
+        };
+        Ok(values)
+    }
+}
