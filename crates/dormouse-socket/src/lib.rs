@@ -1,1 +1,53 @@
-//! TBD.
+//! WebSocket transport: handshake, frames, hubs, fan-out, slow readers, heartbeat.
+//!
+//! This crate moves bytes and knows no objects and no JSON. What an object is to the rest of the
+//! server is a [`TopicId`] here; what a message means is decided by an [`Owner`].
+//!
+//! The way of a socket through the crate:
+//!
+//! 1. [`Handshake::check`] and [`OriginRules::check`] judge the request; [`refuse`] answers it with
+//!    an error, [`switch_protocols`] with the 101, and takes the stream out of the HTTP dispatcher.
+//! 2. [`Hub::accept`] gives the stream to the hub of its thread. From here on one task per thread
+//!    serves all sockets: there is no task, timer or read buffer per socket.
+//! 3. The hub asks its [`Owner`] to attach the socket to its topic. Other threads answer, and
+//!    publish, through a [`HubHandle`].
+//!
+//! # Invariants
+//!
+//! * **Subscribe at the tail.** A socket receives published events only after the hub has handled
+//!   the [`ToHub::Attach`] that reached the tail of the log, so none is lost or doubled. A hole in
+//!   the offsets is treated as falling behind and repaired by a refill.
+//! * **Whole frames.** A frame of which one byte was written is finished before anything else.
+//! * **Direct frames keep.** A direct frame is never dropped while its socket is open, and never
+//!   overtakes the event it must follow.
+//! * **Everything is bounded**: by [`HubConfig`] per socket, by [`INBOX_BYTES_MAX`] per hub.
+
+mod batch;
+mod close;
+mod config;
+mod decoder;
+mod frame;
+mod handshake;
+mod hub;
+mod id;
+mod inbox;
+mod mask;
+mod origin;
+mod outgoing;
+mod owner;
+mod stats;
+mod upgrade;
+
+pub use batch::{Batch, BatchBuilder};
+pub use close::{CloseCause, CloseCode};
+pub use config::HubConfig;
+pub use decoder::{Decoder, Item, Limits};
+pub use frame::{ProtocolError, binary_frame, text_frame};
+pub use handshake::{Handshake, HandshakeError};
+pub use hub::{Accept, Hub};
+pub use id::{EventMask, HubIndex, SocketId, TopicId};
+pub use inbox::{HubHandle, HubInbox, INBOX_BYTES_MAX, ToHub, hub_channel};
+pub use origin::{OriginError, OriginRuleError, OriginRules};
+pub use owner::{Owner, SocketCx};
+pub use stats::{HubCounters, HubStats};
+pub use upgrade::{Upgraded, refuse, switch_protocols};

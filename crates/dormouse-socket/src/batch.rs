@@ -1,0 +1,269 @@
+//! Events, encoded once for all sockets.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::frame::{Opcode, SERVER_HEADER_BYTES_MAX, push_frame};
+use crate::id::{EventMask, SocketId};
+
+/// One release of a topic: the frames of its events in order, encoded and concatenated.
+///
+/// A clone is another reference to the same bytes.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    inner: Arc<Inner>,
+}
+
+/// Collects the events of one [`Batch`].
+#[derive(Debug, Default)]
+pub struct BatchBuilder {
+    inner: Inner,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    bytes: Vec<u8>,
+    events: Vec<Event>,
+    /// Types of the log events in it.
+    types: u128,
+    has_exceptions: bool,
+    first_offset: Option<u64>,
+    last_offset: Option<u64>,
+}
+
+/// Neighbouring frames of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) bytes: Range<usize>,
+    pub(crate) frames: u64,
+}
+
+#[derive(Debug)]
+struct Event {
+    /// Where its frame ends in `bytes`; it begins where the one before ends.
+    end: usize,
+    /// Position in the log; `None` is transient.
+    offset: Option<u64>,
+    type_index: u8,
+    except: Option<SocketId>,
+}
+
+impl BatchBuilder {
+    /// Starts a batch without events.
+    pub fn new() -> BatchBuilder {
+        BatchBuilder::default()
+    }
+
+    /// Appends one event as a text frame.
+    ///
+    /// * `offset` is its position in the log. Log events must come in order and without holes.
+    ///   `None` is a transient event: never filtered, and dropped for a socket that is behind.
+    /// * `type_index` is the bit of its type in an [`EventMask`].
+    /// * `except` is a socket that does not get it, such as that of a user who is typing. A socket
+    ///   that is refilled gets log events all the same.
+    pub fn event(
+        &mut self,
+        offset: Option<u64>,
+        type_index: u8,
+        except: Option<SocketId>,
+        json: &str,
+    ) -> &mut BatchBuilder {
+        let inner = &mut self.inner;
+        inner.bytes.reserve(SERVER_HEADER_BYTES_MAX + json.len());
+        push_frame(&mut inner.bytes, Opcode::Text, json.as_bytes());
+        if let Some(offset) = offset {
+            debug_assert!(
+                inner.last_offset.is_none_or(|last| last + 1 == offset),
+                "log events come in order and without holes"
+            );
+            inner.first_offset = inner.first_offset.or(Some(offset));
+            inner.last_offset = Some(offset);
+            inner.types |= 1_u128.checked_shl(type_index.into()).unwrap_or(0);
+        }
+        inner.has_exceptions |= except.is_some();
+        inner.events.push(Event { end: inner.bytes.len(), offset, type_index, except });
+        self
+    }
+
+    /// Bytes of frames so far, headers included.
+    pub fn len_bytes(&self) -> usize {
+        self.inner.bytes.len()
+    }
+
+    /// Whether no event was added.
+    pub fn is_empty(&self) -> bool {
+        self.inner.events.is_empty()
+    }
+
+    /// Makes the batch, ready to be sent to any number of hubs.
+    pub fn finish(self) -> Batch {
+        Batch { inner: Arc::new(self.inner) }
+    }
+}
+
+impl Batch {
+    /// A batch without events, as an answer that has nothing to replay.
+    pub fn empty() -> Batch {
+        BatchBuilder::new().finish()
+    }
+
+    /// Bytes of all its frames.
+    pub fn len_bytes(&self) -> usize {
+        self.inner.bytes.len()
+    }
+
+    /// Whether it has no events.
+    pub fn is_empty(&self) -> bool {
+        self.inner.events.is_empty()
+    }
+
+    /// Number of its events.
+    pub fn len(&self) -> usize {
+        self.inner.events.len()
+    }
+
+    /// Offset of its first log event.
+    pub fn first_offset(&self) -> Option<u64> {
+        self.inner.first_offset
+    }
+
+    /// Offset of its last log event.
+    pub fn last_offset(&self) -> Option<u64> {
+        self.inner.last_offset
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.inner.bytes
+    }
+
+    /// Whether a socket with this filter gets every byte.
+    pub(crate) fn passes_whole(&self, filter: EventMask) -> bool {
+        !self.inner.has_exceptions && self.inner.types & !filter.0 == 0
+    }
+
+    /// Finds what `socket` gets: log events after `after` that `filter_at` their offset lets
+    /// through, and the transient events.
+    pub(crate) fn runs(
+        &self,
+        socket: SocketId,
+        after: u64,
+        filter_at: impl Fn(u64) -> EventMask,
+    ) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut start = 0;
+        for event in &self.inner.events {
+            let passes = event.except != Some(socket)
+                && event.offset.is_none_or(|offset| {
+                    offset > after && filter_at(offset).contains(event.type_index)
+                });
+            if passes {
+                match runs.last_mut() {
+                    Some(run) if run.bytes.end == start => {
+                        run.bytes.end = event.end;
+                        run.frames += 1;
+                    }
+                    _ => runs.push(Run { bytes: start..event.end, frames: 1 }),
+                }
+            }
+            start = event.end;
+        }
+        runs
+    }
+
+    /// Where the frame ends that the byte before `at` belongs to. A frame's end is its own answer.
+    pub(crate) fn frame_end(&self, at: usize) -> usize {
+        if at == 0 {
+            return 0;
+        }
+        let index = self.inner.events.partition_point(|event| event.end < at);
+        self.inner.events.get(index).map_or(self.inner.bytes.len(), |event| event.end)
+    }
+
+    /// Offset of the first log event whose frame begins within these bytes.
+    pub(crate) fn first_offset_in(&self, range: Range<usize>) -> Option<u64> {
+        let mut start = 0;
+        for event in &self.inner.events {
+            if start >= range.end {
+                break;
+            }
+            if start >= range.start && event.offset.is_some() {
+                return event.offset;
+            }
+            start = event.end;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use crate::id::HubIndex;
+
+    use super::*;
+
+    fn socket(slot: u32) -> SocketId {
+        SocketId::new(HubIndex(0), slot, NonZeroU32::MIN)
+    }
+
+    /// Frames of 3 bytes: log events 5 (type 0), 6 (type 1), a transient one, 7 (type 0).
+    fn batch() -> Batch {
+        let mut builder = BatchBuilder::new();
+        builder
+            .event(Some(5), 0, None, "a")
+            .event(Some(6), 1, None, "b")
+            .event(None, 1, Some(socket(9)), "c")
+            .event(Some(7), 0, None, "d");
+        builder.finish()
+    }
+
+    #[test]
+    fn a_batch_is_its_frames_one_after_the_other() {
+        let batch = batch();
+
+        assert_eq!(batch.bytes(), b"\x81\x01a\x81\x01b\x81\x01c\x81\x01d");
+        assert_eq!((batch.len(), batch.len_bytes()), (4, 12));
+        assert_eq!((batch.first_offset(), batch.last_offset()), (Some(5), Some(7)));
+        assert!(Batch::empty().is_empty());
+    }
+
+    #[test]
+    fn runs_leave_out_what_is_filtered_known_or_not_for_this_socket() {
+        let batch = batch();
+        let runs = |slot, after, filter| -> Vec<(Range<usize>, u64)> {
+            let runs = batch.runs(socket(slot), after, |_| filter);
+            runs.into_iter().map(|run| (run.bytes, run.frames)).collect()
+        };
+
+        assert_eq!(runs(1, 0, EventMask::ALL), [(0..12, 4)]);
+        assert_eq!(runs(1, 6, EventMask::ALL), [(6..12, 2)], "events up to 6 are known");
+        assert_eq!(runs(9, 0, EventMask::ALL), [(0..6, 2), (9..12, 1)], "one excepts it");
+        assert_eq!(runs(1, 0, EventMask(1)), [(0..3, 1), (6..12, 2)], "transient ones pass");
+        assert_eq!(runs(9, 7, EventMask::ALL), []);
+    }
+
+    #[test]
+    fn a_batch_passes_whole_only_if_every_log_type_is_wanted_and_nobody_is_excepted() {
+        let mut builder = BatchBuilder::new();
+        builder.event(Some(1), 3, None, "x").event(None, 5, None, "y");
+        let batch_of_type_3 = builder.finish();
+
+        assert!(batch_of_type_3.passes_whole(EventMask(0b1000)));
+        assert!(!batch_of_type_3.passes_whole(EventMask(0b0100)));
+        assert!(!batch().passes_whole(EventMask::ALL));
+    }
+
+    #[test]
+    fn frames_are_found_from_any_byte_in_them() {
+        let batch = batch();
+
+        let ends: Vec<usize> = (0..=12).map(|at| batch.frame_end(at)).collect();
+
+        assert_eq!(ends, [0, 3, 3, 3, 6, 6, 6, 9, 9, 9, 12, 12, 12]);
+        assert_eq!(batch.first_offset_in(0..12), Some(5));
+        assert_eq!(batch.first_offset_in(1..12), Some(6));
+        assert_eq!(batch.first_offset_in(6..12), Some(7));
+        assert_eq!(batch.first_offset_in(6..9), None);
+    }
+}

@@ -1,0 +1,308 @@
+//! The hub: all sockets of one thread, served by one task.
+//!
+//! A turn of the hub takes what has come since the last one: new sockets, messages of other threads,
+//! sockets that the kernel is ready for, and the one timer. After each step it looks at the sockets
+//! that were touched: writes what is queued for them and decides what became of them. Then it lets
+//! the other tasks of its thread run.
+
+mod closing;
+mod env;
+mod reading;
+mod ready;
+mod slots;
+mod socket;
+mod timing;
+mod topics;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::mem;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::task::coop;
+use tokio::time::Instant;
+
+use crate::config::HubConfig;
+use crate::id::{EventMask, TopicId};
+use crate::inbox::{HubInbox, Incoming, ToHub};
+use crate::owner::Owner;
+use crate::upgrade::Upgraded;
+
+use self::slots::Slots;
+use self::socket::{Delivery, Feed, Phase, Refill, Start, Verdict};
+use self::timing::Timing;
+use self::topics::Topics;
+
+pub(crate) use self::env::Env;
+pub(crate) use self::socket::Socket;
+
+/// Bytes of the read buffer that all sockets of a hub share.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+
+/// The door to the sockets of this thread.
+pub struct Hub<O: Owner> {
+    door: Rc<Door<O::Session>>,
+}
+
+/// With what a socket starts.
+#[derive(Clone, Debug)]
+pub struct Accept<S> {
+    /// The object it belongs to.
+    pub topic: TopicId,
+    /// Which log events it wants.
+    pub filter: EventMask,
+    /// The log offset that the client already knows; 0 if none. Direct frames for later events wait
+    /// until the owner has answered.
+    pub from: u64,
+    /// Whether binary messages are taken. Otherwise they close the socket with 1003.
+    pub binary: bool,
+    /// The owner's value.
+    pub session: S,
+}
+
+/// Where new sockets wait until the hub takes its next turn, so that accepting one never finds the
+/// hub at work.
+struct Door<S> {
+    arrivals: RefCell<Vec<(Upgraded, Accept<S>)>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl<O: Owner> Hub<O> {
+    /// Starts a hub on this thread.
+    ///
+    /// It runs until [`ToHub::Drain`] has closed its last socket, or its thread ends.
+    ///
+    /// # Panics
+    ///
+    /// If there is no [`LocalSet`](tokio::task::LocalSet), such as that of an actix worker.
+    pub fn start(inbox: HubInbox, config: HubConfig, owner: O) -> Rc<Hub<O>> {
+        let door = Rc::new(Door { arrivals: RefCell::default(), waker: RefCell::default() });
+        let mut driver = Driver::new(inbox, config, owner, Rc::clone(&door));
+        // The driver gives way after every turn by itself. The runtime's budget counts single reads
+        // and writes; spending it would cut a broadcast in the middle.
+        let turns = coop::unconstrained(std::future::poll_fn(move |cx| driver.turn(cx)));
+        tokio::task::spawn_local(turns);
+        Rc::new(Hub { door })
+    }
+
+    /// Takes a stream over, after the 101 went out. The owner is told soon, not before this returns.
+    ///
+    /// A hub that drains closes it with 1012 and tells the owner nothing.
+    pub fn accept(&self, upgraded: Upgraded, accept: Accept<O::Session>) {
+        self.door.arrivals.borrow_mut().push((upgraded, accept));
+        if let Some(waker) = self.door.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl<O: Owner> fmt::Debug for Hub<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
+/// What the hub's task owns.
+struct Driver<O: Owner> {
+    owner: O,
+    inbox: HubInbox,
+    door: Rc<Door<O::Session>>,
+    env: Env,
+    sockets: Slots<Socket<O::Session>>,
+    topics: Topics,
+    timing: Timing,
+    /// Scratch space, empty between uses.
+    incoming: Vec<Incoming>,
+    ready: Vec<u32>,
+    buffer: Vec<u8>,
+}
+
+impl<O: Owner> Driver<O> {
+    fn new(inbox: HubInbox, config: HubConfig, owner: O, door: Rc<Door<O::Session>>) -> Driver<O> {
+        Driver {
+            owner,
+            door,
+            timing: Timing::new(&config),
+            env: Env::new(config),
+            sockets: Slots::new(inbox.index()),
+            topics: Topics::default(),
+            incoming: Vec::new(),
+            ready: Vec::new(),
+            buffer: vec![0; READ_BUFFER_BYTES],
+            inbox,
+        }
+    }
+
+    /// Does what there is to do, once. Ready when the hub has drained.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.env.now = Instant::now();
+        let mut has_worked = self.take_arrivals(cx.waker());
+        has_worked |= self.take_messages(cx.waker());
+        has_worked |= self.take_ready(cx.waker());
+        has_worked |= self.take_time(cx);
+        self.inbox.stats().add(mem::take(&mut self.env.tally));
+
+        if self.env.is_draining && self.sockets.is_empty() {
+            return Poll::Ready(());
+        }
+        if has_worked {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn take_arrivals(&mut self, waker: &Waker) -> bool {
+        let arrivals = self.door.arrivals.take();
+        if arrivals.is_empty() {
+            self.door.waker.replace(Some(waker.clone()));
+            return false;
+        }
+        for (upgraded, accept) in arrivals {
+            if self.env.is_draining {
+                self.turn_away(upgraded);
+            } else {
+                self.open(upgraded, accept);
+            }
+        }
+        true
+    }
+
+    fn open(&mut self, upgraded: Upgraded, accept: Accept<O::Session>) {
+        let Upgraded { stream, read_ahead } = upgraded;
+        let Accept { topic, filter, from: offset, binary: takes_binary, session } = accept;
+        let start = Start { stream, session, topic, filter, offset, takes_binary };
+        let ready = &self.env.ready;
+        let id = self.sockets.insert(|id| Socket::new(id, ready.waker(id.slot()), start));
+        self.inbox.stats().opened();
+
+        if let Some(socket) = self.sockets.get_mut(id) {
+            socket.decoder.keep_unread(&read_ahead);
+            if let Some(session) = &mut socket.session {
+                self.owner.opened(id, session);
+            }
+        }
+        // Reading also replaces the waker that the HTTP dispatcher left in the stream, which would
+        // keep the dispatcher's memory for as long as the socket is idle.
+        self.env.ready.push(id.slot());
+    }
+
+    fn take_messages(&mut self, waker: &Waker) -> bool {
+        let mut incoming = mem::take(&mut self.incoming);
+        if self.inbox.poll_take(waker, &mut incoming).is_pending() {
+            self.incoming = incoming;
+            return false;
+        }
+        let is_publish =
+            |incoming: &&Incoming| matches!(incoming, Incoming::Message(ToHub::Publish { .. }));
+        self.env.writes_through = incoming.iter().filter(is_publish).nth(1).is_none();
+        for message in incoming.drain(..) {
+            match message {
+                Incoming::Message(message) => self.handle(message),
+                Incoming::Skipped(topic) => self.skip(topic),
+            }
+        }
+        self.incoming = incoming;
+        self.look_at_touched();
+        true
+    }
+
+    fn handle(&mut self, message: ToHub) {
+        let env = &mut self.env;
+        match message {
+            ToHub::Publish { topic, batch } => {
+                self.for_subscribers(topic, |socket, env| socket.deliver(&batch, env));
+            }
+            ToHub::Attach { socket: id, topic, direct, batch, offset, tail } => {
+                let Some(socket) = self.sockets.get_mut(id) else { return };
+                if socket.phase != Phase::Open || socket.topic() != topic {
+                    return;
+                }
+                socket.refill(Refill { direct, batch, offset }, env);
+                match socket.feed {
+                    Feed::Push { .. } => {}
+                    Feed::Waiting | Feed::Pull if tail => {
+                        socket.caught_up(self.topics.subscribe(topic, id.slot()));
+                    }
+                    Feed::Waiting | Feed::Pull => socket.feed = Feed::Pull,
+                }
+            }
+            ToHub::Direct { socket: id, frames, after, settles } => {
+                let Some(socket) = self.sockets.get_mut(id) else { return };
+                socket.settle_answers(settles, env);
+                socket.push_direct(frames, after, env);
+            }
+            ToHub::Close { socket: id, code, reason } => {
+                let Some(socket) = self.sockets.get_mut(id) else { return };
+                socket.judge(Verdict::Owner(code, reason), env);
+            }
+            ToHub::Drain { reason, within } => self.drain(reason, within),
+        }
+    }
+
+    /// Events of this topic were left out of the inbox: its sockets are behind.
+    fn skip(&mut self, topic: TopicId) {
+        self.for_subscribers(topic, |socket, env| socket.fall_behind(env));
+    }
+
+    /// Does something with each subscriber of a topic, and takes those off the list that fell
+    /// behind.
+    fn for_subscribers(
+        &mut self,
+        topic: TopicId,
+        mut act: impl FnMut(&mut Socket<O::Session>, &mut Env) -> Delivery,
+    ) {
+        let mut subscribers = self.topics.take(topic);
+        let mut place = 0;
+        while let Some(&slot) = subscribers.get(place) {
+            let delivery = match self.sockets.at_mut(slot) {
+                Some(socket) => act(socket, &mut self.env),
+                None => Delivery::FellBehind,
+            };
+            match delivery {
+                Delivery::Done => place += 1,
+                Delivery::FellBehind => {
+                    subscribers.swap_remove(place);
+                    if let Some(&moved) = subscribers.get(place) {
+                        self.moved_to(moved, place);
+                    }
+                }
+            }
+        }
+        self.topics.put_back(topic, subscribers);
+    }
+
+    /// A subscriber has another place in its topic's list.
+    fn moved_to(&mut self, slot: u32, place: usize) {
+        if let Some(socket) = self.sockets.at_mut(slot) {
+            let place = u32::try_from(place).expect("a process has fewer descriptors than this");
+            socket.feed = Feed::Push { place };
+        }
+    }
+
+    fn take_ready(&mut self, waker: &Waker) -> bool {
+        let mut ready = mem::take(&mut self.ready);
+        let has_any = self.env.ready.poll_take(waker, &mut ready).is_ready();
+        for slot in ready.drain(..) {
+            if let Some(socket) = self.sockets.at_mut(slot) {
+                socket.flush(&mut self.env);
+                socket.touch(&mut self.env);
+                self.read(slot);
+                self.look_at_touched();
+            }
+        }
+        self.ready = ready;
+        has_any
+    }
+
+    /// Ends a step: writes what is queued, and decides what became of each touched socket.
+    fn look_at_touched(&mut self) {
+        while let Some(slot) = self.env.touched.pop() {
+            if let Some(socket) = self.sockets.at_mut(slot) {
+                socket.untouch();
+                socket.flush(&mut self.env);
+                self.settle(slot);
+            }
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! What one socket has yet to write, and what is given up when its reader is slow.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::ops::Range;
+
+use bytes::{Buf as _, Bytes};
+use tokio::time::Instant;
+
+use crate::batch::Batch;
+use crate::id::EventMask;
+
+/// The write queue of one socket.
+///
+/// # Invariants
+///
+/// * `queue` is in wire order, and of all its pieces only the first can be partly written.
+/// * `held` is sorted by the offset that each frame must follow; frames with the same offset keep
+///   the order in which they came.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    queue: VecDeque<Piece>,
+    held: VecDeque<(u64, Bytes)>,
+    event_bytes: usize,
+    direct_bytes: usize,
+    front_is_started: bool,
+    /// Filters that hold up to an offset, oldest first, for events that may have to be sent again.
+    former_filters: Vec<(u64, EventMask)>,
+    /// When the queue was last seen to shrink, or began to wait.
+    progress_at: Instant,
+    /// Since when the socket has not been at the tail of the log.
+    pub(crate) behind_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Events { batch: Batch, at: usize, end: usize },
+    Direct { frames: Bytes, after: u64 },
+}
+
+impl Outgoing {
+    pub(crate) fn new(now: Instant) -> Outgoing {
+        Outgoing {
+            queue: VecDeque::new(),
+            held: VecDeque::new(),
+            event_bytes: 0,
+            direct_bytes: 0,
+            front_is_started: false,
+            former_filters: Vec::new(),
+            progress_at: now,
+            behind_since: None,
+        }
+    }
+
+    /// Whether there is nothing to write now. Held frames may be waiting for their event.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether nothing is left that is worth keeping this for.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+            && self.held.is_empty()
+            && self.former_filters.is_empty()
+            && self.behind_since.is_none()
+    }
+
+    /// Bytes of events that are queued and not written.
+    pub(crate) fn event_bytes(&self) -> usize {
+        self.event_bytes
+    }
+
+    /// Bytes of direct frames that are queued or held, and not written.
+    pub(crate) fn direct_bytes(&self) -> usize {
+        self.direct_bytes
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.event_bytes + self.direct_bytes
+    }
+
+    pub(crate) fn progress_at(&self) -> Instant {
+        self.progress_at
+    }
+
+    pub(crate) fn push_events(&mut self, batch: &Batch, run: Range<usize>, now: Instant) {
+        if run.is_empty() {
+            return;
+        }
+        self.begin_wait(now);
+        self.event_bytes += run.len();
+        self.queue.push_back(Piece::Events { batch: batch.clone(), at: run.start, end: run.end });
+    }
+
+    /// Queues the rest of a batch of which `written` bytes went out directly.
+    pub(crate) fn push_rest(&mut self, batch: &Batch, written: usize, now: Instant) {
+        debug_assert!(self.queue.is_empty(), "only the first piece can be partly written");
+        self.push_events(batch, written..batch.len_bytes(), now);
+        self.front_is_started = written > 0;
+    }
+
+    /// Queues frames that must follow the event `after`, which is queued, sent or filtered.
+    pub(crate) fn push_direct(&mut self, frames: Bytes, after: u64, now: Instant) {
+        if frames.is_empty() {
+            return;
+        }
+        self.begin_wait(now);
+        self.direct_bytes += frames.len();
+        self.queue.push_back(Piece::Direct { frames, after });
+    }
+
+    /// Keeps frames until the event `after` has been queued, sent or filtered.
+    pub(crate) fn hold(&mut self, frames: Bytes, after: u64) {
+        self.direct_bytes += frames.len();
+        self.insert_held(frames, after);
+    }
+
+    /// Queues the held frames whose event is at or before `offset`.
+    pub(crate) fn release(&mut self, offset: u64, now: Instant) {
+        let released = self.held.partition_point(|(after, _)| *after <= offset);
+        if released > 0 {
+            self.begin_wait(now);
+        }
+        let released = self.held.drain(..released);
+        self.queue.extend(released.map(|(after, frames)| Piece::Direct { frames, after }));
+    }
+
+    /// Remembers the filter that held up to `offset`, as events before it may have to be sent again.
+    pub(crate) fn retire_filter(&mut self, offset: u64, filter: EventMask) {
+        let earlier = self.former_filters.partition_point(|(until, _)| *until < offset);
+        if let Some((until, _)) = self.former_filters.get_mut(earlier) {
+            // It was to hold for longer, over events that were dropped since: the change now counts.
+            *until = offset;
+            self.former_filters.truncate(earlier + 1);
+        } else if self.event_bytes > 0 {
+            self.former_filters.push((offset, filter));
+        }
+    }
+
+    /// The filter for the event at `offset`, if it is not the socket's current one.
+    pub(crate) fn former_filter(&self, offset: u64) -> Option<EventMask> {
+        self.former_filters.iter().find(|(until, _)| offset <= *until).map(|(_, filter)| *filter)
+    }
+
+    /// Forgets former filters that no event can need: all is written and the log is at `offset`.
+    pub(crate) fn forget_filters(&mut self, offset: u64) {
+        if self.event_bytes == 0 {
+            self.former_filters.retain(|(until, _)| *until > offset);
+        }
+    }
+
+    /// Gives up the events that are not partly written.
+    ///
+    /// Returns the offset of the first log event that was given up, if any was. Direct frames that
+    /// must follow it, or a later one, are held.
+    pub(crate) fn drop_events(&mut self) -> Option<u64> {
+        let mut first_dropped: Option<u64> = None;
+        let mut kept = VecDeque::new();
+        let mut overtaken = Vec::new();
+        self.event_bytes = 0;
+
+        for (index, piece) in self.queue.drain(..).enumerate() {
+            match piece {
+                Piece::Events { batch, at, end } => {
+                    let is_started = index == 0 && self.front_is_started;
+                    let keep_to = if is_started { batch.frame_end(at).min(end) } else { at };
+                    first_dropped = first_dropped.or(batch.first_offset_in(keep_to..end));
+                    if keep_to > at {
+                        self.event_bytes += keep_to - at;
+                        kept.push_back(Piece::Events { batch, at, end: keep_to });
+                    }
+                }
+                Piece::Direct { frames, after } => match first_dropped {
+                    Some(dropped) if after >= dropped => overtaken.push((after, frames)),
+                    _ => kept.push_back(Piece::Direct { frames, after }),
+                },
+            }
+        }
+        self.front_is_started &= !kept.is_empty();
+        self.queue = kept;
+        for (after, frames) in overtaken {
+            self.insert_held(frames, after);
+        }
+        first_dropped
+    }
+
+    /// Gives up everything but what is partly written, before a close frame that cannot wait.
+    pub(crate) fn drop_all(&mut self) {
+        self.drop_events();
+        self.held.clear();
+        self.queue.truncate(usize::from(self.front_is_started));
+        self.direct_bytes = self.queue.iter().map(Piece::direct_bytes).sum();
+        self.former_filters.clear();
+        self.behind_since = None;
+    }
+
+    /// Lends the first pieces for one write, and says how many there are.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let pieces = slices.iter_mut().zip(&self.queue);
+        pieces.map(|(slice, piece)| *slice = IoSlice::new(piece.bytes())).count()
+    }
+
+    /// Takes `written` bytes off the front.
+    pub(crate) fn wrote(&mut self, mut written: usize, now: Instant) {
+        self.progress_at = now;
+        while written > 0 {
+            let Some(front) = self.queue.front_mut() else { return };
+            let length = front.bytes().len();
+            let taken = length.min(written);
+            match front {
+                Piece::Events { at, .. } => {
+                    *at += taken;
+                    self.event_bytes -= taken;
+                }
+                Piece::Direct { frames, .. } => {
+                    frames.advance(taken);
+                    self.direct_bytes -= taken;
+                }
+            }
+            self.front_is_started = taken < length;
+            if !self.front_is_started {
+                self.queue.pop_front();
+            }
+            written -= taken;
+        }
+    }
+
+    fn begin_wait(&mut self, now: Instant) {
+        if self.queue.is_empty() {
+            self.progress_at = now;
+        }
+    }
+
+    fn insert_held(&mut self, frames: Bytes, after: u64) {
+        let at = self.held.partition_point(|(held_after, _)| *held_after <= after);
+        self.held.insert(at, (after, frames));
+    }
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Piece::Events { batch, at, end } => &batch.bytes()[*at..*end],
+            Piece::Direct { frames, .. } => frames,
+        }
+    }
+
+    fn direct_bytes(&self) -> usize {
+        match self {
+            Piece::Events { .. } => 0,
+            Piece::Direct { frames, .. } => frames.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::batch::BatchBuilder;
+
+    use super::*;
+
+    /// Log events of 3 bytes each: `\x81\x01` and the last digit of the offset.
+    fn batch(offsets: Range<u64>) -> Batch {
+        let mut builder = BatchBuilder::new();
+        for offset in offsets {
+            builder.event(Some(offset), 0, None, &(offset % 10).to_string());
+        }
+        builder.finish()
+    }
+
+    fn outgoing() -> (Outgoing, Instant) {
+        let now = Instant::now();
+        (Outgoing::new(now), now)
+    }
+
+    /// Everything that a reader of the queue would see from here on.
+    fn rest(outgoing: &Outgoing) -> String {
+        let bytes: Vec<u8> = outgoing.queue.iter().flat_map(Piece::bytes).copied().collect();
+        String::from_utf8_lossy(&bytes).replace(['\u{FFFD}', '\u{1}'], "")
+    }
+
+    #[test]
+    fn pieces_leave_in_order_and_partial_writes_are_taken_off() {
+        let (mut outgoing, now) = outgoing();
+        outgoing.push_events(&batch(1..4), 0..9, now);
+        outgoing.push_direct(Bytes::from_static(b"direct"), 3, now);
+
+        outgoing.wrote(4, now);
+
+        let mut slices = [IoSlice::new(&[]); 4];
+        assert_eq!(outgoing.slices(&mut slices), 2);
+        assert_eq!((&*slices[0], &*slices[1]), (&b"\x01\x32\x81\x01\x33"[..], &b"direct"[..]));
+        assert_eq!((outgoing.event_bytes(), outgoing.direct_bytes()), (5, 6));
+
+        outgoing.wrote(11, now);
+        assert!(outgoing.is_flushed() && outgoing.is_idle());
+        assert_eq!(outgoing.bytes(), 0);
+    }
+
+    #[test]
+    fn falling_behind_finishes_the_started_frame_and_holds_what_must_follow_dropped_events() {
+        let (mut outgoing, now) = outgoing();
+        outgoing.push_events(&batch(1..4), 0..9, now);
+        outgoing.push_direct(Bytes::from_static(b"[after 3]"), 3, now);
+        outgoing.push_events(&batch(4..6), 0..6, now);
+        outgoing.push_direct(Bytes::from_static(b"[after 1]"), 1, now);
+        outgoing.hold(Bytes::from_static(b"[after 9]"), 9);
+        outgoing.push_direct(Bytes::from_static(b"[after 5]"), 5, now);
+        outgoing.wrote(4, now);
+
+        let dropped = outgoing.drop_events();
+
+        assert_eq!(dropped, Some(3), "event 2 had begun");
+        assert_eq!(rest(&outgoing), "2[after 1]");
+        assert_eq!(outgoing.event_bytes(), 2);
+        outgoing.release(4, now);
+        assert_eq!(rest(&outgoing), "2[after 1][after 3]");
+        outgoing.release(9, now);
+        assert_eq!(rest(&outgoing), "2[after 1][after 3][after 5][after 9]");
+        assert_eq!(outgoing.direct_bytes(), 4 * 9);
+    }
+
+    #[test]
+    fn nothing_of_a_frame_that_has_not_begun_is_kept() {
+        let (mut outgoing, now) = outgoing();
+        outgoing.push_rest(&batch(1..3), 3, now);
+
+        assert_eq!(outgoing.drop_events(), Some(2));
+
+        assert!(outgoing.is_flushed());
+        assert_eq!(outgoing.event_bytes(), 0);
+    }
+
+    #[test]
+    fn a_close_that_cannot_wait_leaves_only_the_started_piece() {
+        let (mut outgoing, now) = outgoing();
+        outgoing.push_direct(Bytes::from_static(b"first"), 0, now);
+        outgoing.push_direct(Bytes::from_static(b"second"), 0, now);
+        outgoing.push_events(&batch(1..3), 0..6, now);
+        outgoing.wrote(2, now);
+
+        outgoing.drop_all();
+
+        assert_eq!(rest(&outgoing), "rst");
+        assert_eq!(outgoing.bytes(), 3);
+    }
+
+    #[test]
+    fn a_former_filter_is_remembered_only_while_its_events_may_come_again() {
+        let (mut outgoing, now) = outgoing();
+        outgoing.retire_filter(5, EventMask(1));
+        assert_eq!(outgoing.former_filter(5), None, "nothing is queued");
+        outgoing.push_events(&batch(6..8), 0..6, now);
+        outgoing.retire_filter(7, EventMask(2));
+
+        assert_eq!(outgoing.former_filter(7), Some(EventMask(2)));
+        assert_eq!(outgoing.former_filter(8), None);
+
+        outgoing.drop_events();
+        outgoing.forget_filters(5);
+        assert_eq!(outgoing.former_filter(7), Some(EventMask(2)), "7 has not been sent again");
+        outgoing.forget_filters(7);
+        assert_eq!(outgoing.former_filter(7), None);
+    }
+
+    #[test]
+    fn a_filter_that_changes_while_behind_counts_from_where_the_socket_is() {
+        let (mut outgoing, now) = outgoing();
+        outgoing.push_events(&batch(1..8), 0..21, now);
+        outgoing.retire_filter(7, EventMask(1));
+        outgoing.drop_events();
+        outgoing.push_events(&batch(1..4), 0..9, now);
+
+        outgoing.retire_filter(3, EventMask(2));
+
+        assert_eq!(outgoing.former_filter(3), Some(EventMask(1)));
+        assert_eq!(outgoing.former_filter(4), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! The last that HTTP has to say: a refusal, or the 101 after which the stream is ours.
+//!
+//! Both take the `Framed` that the upgrade service of `actix_http` is given. Once the service's
+//! future has ended, the HTTP dispatcher is dropped; it would cost more than 20 KB per idle socket.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_codec::Framed;
+use actix_http::body::{BodySize, BoxBody, MessageBody as _};
+use actix_http::header::{self, HeaderValue};
+use actix_http::{ConnectionType, Response, StatusCode, body, h1};
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncWrite as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::handshake::Handshake;
+
+/// How long an answer may take to be written, and a client that was refused to hang up.
+const FAREWELL_MAX: Duration = Duration::from_secs(5);
+
+/// What is read and thrown away of a client that was refused.
+const DISCARD_BYTES_MAX: usize = 64 * 1024;
+
+/// What the codec takes to write an answer.
+type Answer = h1::Message<(Response<()>, BodySize)>;
+
+/// A stream that speaks WebSocket from here on.
+#[derive(Debug)]
+pub struct Upgraded {
+    pub(crate) stream: TcpStream,
+    pub(crate) read_ahead: Bytes,
+}
+
+impl Upgraded {
+    /// Wraps a stream on which the handshake is over. `read_ahead` is what was read past it.
+    pub fn new(stream: TcpStream, read_ahead: Bytes) -> Upgraded {
+        Upgraded { stream, read_ahead }
+    }
+}
+
+/// Answers a handshake with 101 and takes the stream out of HTTP.
+///
+/// `subprotocol` must be one that the client offered, or `None`. Bytes that the client sent right
+/// after its request are kept.
+///
+/// # Errors
+///
+/// What writing the answer gave, or [`io::ErrorKind::TimedOut`] if it took longer than 5 s, or
+/// [`io::ErrorKind::InvalidInput`] for a subprotocol that cannot stand in a header. The stream is
+/// dropped.
+///
+/// # Cancel safety
+///
+/// Dropping the future drops the stream.
+pub async fn switch_protocols(
+    mut framed: Framed<TcpStream, h1::Codec>,
+    handshake: &Handshake,
+    subprotocol: Option<&str>,
+) -> io::Result<Upgraded> {
+    let mut answer = Response::with_body(StatusCode::SWITCHING_PROTOCOLS, ());
+    answer.head_mut().set_connection_type(ConnectionType::Upgrade);
+    let headers = answer.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, header_value(handshake.accept())?);
+    if let Some(subprotocol) = subprotocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, header_value(subprotocol)?);
+    }
+
+    write(&mut framed, h1::Message::Item((answer, BodySize::None)))?;
+    within_farewell(flush(&mut framed)).await?;
+
+    let parts = framed.into_parts();
+    // Events are small and must not wait for each other.
+    parts.io.set_nodelay(true)?;
+    // A copy, so that the large read buffer of HTTP is not kept for a few bytes.
+    let read_ahead = Bytes::copy_from_slice(&parts.read_buf);
+    Ok(Upgraded { stream: parts.io, read_ahead })
+}
+
+/// Answers a handshake with an error and closes the connection.
+///
+/// # Errors
+///
+/// What writing the answer gave, [`io::ErrorKind::TimedOut`] if it took longer than 5 s, or
+/// [`io::ErrorKind::InvalidInput`] if its body failed. The client has gone or will not read it; there is nothing to repeat.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the connection, possibly before the answer is complete.
+pub async fn refuse(
+    mut framed: Framed<TcpStream, h1::Codec>,
+    mut answer: Response<BoxBody>,
+) -> io::Result<()> {
+    answer.head_mut().set_connection_type(ConnectionType::Close);
+    let (head, body) = answer.into_parts();
+    let body = match body.try_into_bytes() {
+        Ok(bytes) => bytes,
+        Err(body) => body::to_bytes(body).await.map_err(|_| io::ErrorKind::InvalidInput)?,
+    };
+
+    write(&mut framed, h1::Message::Item((head, BodySize::Sized(body.len() as u64))))?;
+    write(&mut framed, h1::Message::Chunk(Some(body)))?;
+    write(&mut framed, h1::Message::Chunk(None))?;
+    within_farewell(async {
+        flush(&mut framed).await?;
+        let mut stream = framed.into_parts().io;
+        poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await?;
+        discard(&stream).await
+    })
+    .await
+}
+
+fn write(framed: &mut Framed<TcpStream, h1::Codec>, message: Answer) -> io::Result<()> {
+    Pin::new(framed).write(message)
+}
+
+async fn flush(framed: &mut Framed<TcpStream, h1::Codec>) -> io::Result<()> {
+    poll_fn(|cx| Pin::new(&mut *framed).flush::<Answer>(cx)).await
+}
+
+/// Reads until the client hangs up. Closing with bytes unread would reset the connection, and the
+/// client could lose the answer.
+async fn discard(stream: &TcpStream) -> io::Result<()> {
+    let mut buffer = BytesMut::with_capacity(1024);
+    let mut discarded = 0;
+    while discarded < DISCARD_BYTES_MAX {
+        stream.readable().await?;
+        buffer.clear();
+        match stream.try_read_buf(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => discarded += length,
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(())
+}
+
+async fn within_farewell(step: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    timeout(FAREWELL_MAX, step).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+fn header_value(value: &str) -> io::Result<HeaderValue> {
+    HeaderValue::from_str(value).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
