@@ -185,9 +185,11 @@ impl Counter {
         value: Option<i64>,
         event: fn(Changed) -> CounterEvent,
     ) -> Result<CounterEvent, Error> {
-        let value = value.filter(|value| value.abs_diff(0) <= VALUE_MAX.unsigned_abs()).ok_or_else(
-            || Error::bad_request(format!("the value would leave ±{VALUE_MAX}; nothing changed")),
-        )?;
+        let value = value
+            .filter(|value| value.abs_diff(0) <= VALUE_MAX.unsigned_abs())
+            .ok_or_else(|| {
+                Error::bad_request(format!("the value would leave ±{VALUE_MAX}; nothing changed"))
+            })?;
         let previous_value = self.value();
         let state = State {
             value,

@@ -1,1 +1,38 @@
-//! TBD.
+//! The actors: a router that wakes objects, object actors on lanes, the output gate, sessions.
+//!
+//! Callers outside see only [`Node`] and [`ObjectRef`]. The way of a call:
+//! [`Node::call`] puts an envelope into the object's own queue; if the object sleeps, the router
+//! actor starts it on its lane; the object actor takes one envelope at a time, runs its handler in
+//! one transaction, and gives the outcome to the lane's gate; the gate releases it once the
+//! journal has made the transaction durable.
+//!
+//! # Invariants
+//!
+//! * **One writer.** Only the router starts object actors, once per wake; a key is always on the
+//!   same lane, and its next actor starts there after the last one has closed the file.
+//! * **Commit before release.** Nothing of a transaction, nor of a later handler that could have
+//!   seen it, leaves the gate before that transaction is durable.
+//! * **Per-object order.** The gate is first in, first out.
+//! * **No lost envelope.** Envelopes are in the object's queue, never in a mailbox. Leaving
+//!   succeeds only under the queue's lock, when the queue is empty. Dropping a [`Reply`] answers it.
+//! * **Sockets outlive objects.** The session table belongs to the entry, not to the actor.
+
+mod config;
+mod node;
+mod object_ref;
+
+mod entry;
+mod envelope;
+mod sessions;
+
+mod gate;
+mod lane;
+mod object_actor;
+mod router;
+mod stats;
+
+pub use crate::config::NodeConfig;
+pub use crate::envelope::{Answered, Reply};
+pub use crate::node::{Node, ObjectStatus};
+pub use crate::object_ref::ObjectRef;
+pub use crate::stats::NodeStats;

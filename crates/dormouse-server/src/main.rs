@@ -1,2 +1,14 @@
-//! TBD.
-fn main() {}
+//! The binary `dormouse`: the server with the kinds that come with it.
+
+use std::process::ExitCode;
+
+use dormouse::Kinds;
+use dormouse_kinds::{Counter, Note};
+
+fn main() -> ExitCode {
+    let kinds = Kinds::new()
+        .register::<Counter>()
+        .and_then(Kinds::register::<Note>)
+        .expect("the kinds that come with Dormouse are valid: their tests register them");
+    dormouse_server::run(kinds)
+}

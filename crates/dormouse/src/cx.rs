@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use dormouse_store::{Access, CatalogEntry, Key, ObjectFile, Position, SUMMARY_BYTES_MAX, StoreError, Timestamp};
+use dormouse_store::{
+    Access, CatalogEntry, Key, ObjectFile, Position, SUMMARY_BYTES_MAX, StoreError, Timestamp,
+};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorCode};
@@ -117,8 +119,9 @@ impl<O: Object> Cx<O> {
                 format!("an event of {} bytes is over the limit of {EVENT_BYTES_MAX}", body.len()),
             ));
         }
-        let event_type = leading_type(&body)
-            .ok_or_else(|| Error::internal("an event must serialise as an object tagged by `type`"))?;
+        let event_type = leading_type(&body).ok_or_else(|| {
+            Error::internal("an event must serialise as an object tagged by `type`")
+        })?;
         let type_index = self.types.index(event_type);
         let offset = self.log.append(self.file.connection(), event_type, &body)?;
         self.handler.effects.push(Effect::Broadcast {

@@ -158,9 +158,10 @@ impl From<rusqlite::Error> for Error {
             Some(rusqlite::ErrorCode::OperationInterrupted) => {
                 Error::new(ErrorCode::Timeout, "the call took too long and was undone")
             }
-            Some(rusqlite::ErrorCode::DiskFull) => {
-                Error { source: Some(Box::new(err)), ..Error::unavailable("no space left to store this; nothing changed") }
-            }
+            Some(rusqlite::ErrorCode::DiskFull) => Error {
+                source: Some(Box::new(err)),
+                ..Error::unavailable("no space left to store this; nothing changed")
+            },
             _ => Error::internal(err),
         }
     }
@@ -169,26 +170,25 @@ impl From<rusqlite::Error> for Error {
 impl From<StoreError> for Error {
     fn from(err: StoreError) -> Error {
         let public = match &err {
-            StoreError::Unavailable(_) | StoreError::NotDurable => {
-                Error::unavailable("the store cannot take this now; nothing changed, try again later")
-            }
+            StoreError::Unavailable(_) | StoreError::NotDurable => Error::unavailable(
+                "the store cannot take this now; nothing changed, try again later",
+            ),
             StoreError::DiskFull(_) => {
                 Error::unavailable("no space left to store this; nothing changed")
             }
             StoreError::SqlTimeout => {
                 Error::new(ErrorCode::Timeout, "the call took too long and was undone")
             }
-            StoreError::TransactionTooLarge { .. } => {
-                Error::new(ErrorCode::PayloadTooLarge, "the call stores too much at once; nothing changed")
-            }
+            StoreError::TransactionTooLarge { .. } => Error::new(
+                ErrorCode::PayloadTooLarge,
+                "the call stores too much at once; nothing changed",
+            ),
             StoreError::RolledBack
             | StoreError::SummaryTooLarge { .. }
             | StoreError::NewerSchema { .. }
             | StoreError::ForeignFile { .. }
             | StoreError::Io { .. }
-            | StoreError::Sqlite(_) => {
-                Error::new(ErrorCode::InternalServerError, INTERNAL_MESSAGE)
-            }
+            | StoreError::Sqlite(_) => Error::new(ErrorCode::InternalServerError, INTERNAL_MESSAGE),
         };
         Error { source: Some(Box::new(err)), ..public }
     }

@@ -28,8 +28,7 @@ const INSERT_EVENT: &str =
     "INSERT INTO dormouse_event (offset, type, bytes_before, body) VALUES (?1, ?2, ?3, ?4)";
 const SELECT_FIRST: &str =
     "SELECT offset, bytes_before FROM dormouse_event ORDER BY offset LIMIT 1";
-const SELECT_LAST: &str =
-    "SELECT offset, bytes_before + octet_length(body) FROM dormouse_event ORDER BY offset DESC LIMIT 1";
+const SELECT_LAST: &str = "SELECT offset, bytes_before + octet_length(body) FROM dormouse_event ORDER BY offset DESC LIMIT 1";
 const SELECT_AFTER: &str =
     "SELECT offset, type, body FROM dormouse_event WHERE offset > ?1 ORDER BY offset";
 const SELECT_BEFORE: &str =
@@ -175,9 +174,12 @@ impl LogBounds {
         body: &str,
     ) -> Result<Offset, Error> {
         let offset = self.tail.next();
-        connection
-            .prepare_cached(INSERT_EVENT)?
-            .execute((offset, event_type, self.bytes_total, body))?;
+        connection.prepare_cached(INSERT_EVENT)?.execute((
+            offset,
+            event_type,
+            self.bytes_total,
+            body,
+        ))?;
         if self.tail == Offset::ZERO {
             self.first = offset;
         }
@@ -355,7 +357,10 @@ mod tests {
 
         let after = "SEARCH dormouse_event USING INTEGER PRIMARY KEY (rowid>?)";
         assert_eq!(plan(SELECT_AFTER), [after]);
-        assert_eq!(plan(SELECT_BEFORE), ["SEARCH dormouse_event USING INTEGER PRIMARY KEY (rowid<?)"]);
+        assert_eq!(
+            plan(SELECT_BEFORE),
+            ["SEARCH dormouse_event USING INTEGER PRIMARY KEY (rowid<?)"]
+        );
         assert_eq!(plan(SELECT_FIRST), ["SCAN dormouse_event"], "of one row, by LIMIT 1");
         assert_eq!(plan(SELECT_LAST), ["SCAN dormouse_event"], "of one row, by LIMIT 1");
     }

@@ -288,8 +288,7 @@ impl<O: Object> Resident for Live<O> {
     }
 
     fn attach(&mut self, attach: &Attach) -> Outcome<Attached> {
-        let caller =
-            Caller { user: attach.session.user.clone(), session: Some(attach.session.id) };
+        let caller = Caller { user: attach.session.user.clone(), session: Some(attach.session.id) };
         self.read(caller, |object, cx| {
             let resumable = attach
                 .since
@@ -303,8 +302,7 @@ impl<O: Object> Resident for Live<O> {
     }
 
     fn refill(&mut self, refill: &Refill) -> Outcome<Attached> {
-        let caller =
-            Caller { user: refill.session.user.clone(), session: Some(refill.session.id) };
+        let caller = Caller { user: refill.session.user.clone(), session: Some(refill.session.id) };
         self.read(caller, |object, cx| {
             if cx.log.covers(refill.after) {
                 Ok(Attached { direct: None, page: page_after(cx, refill.after)? })
@@ -439,10 +437,9 @@ impl<O: Object> Live<O> {
             return Err(Error::unavailable("the object cannot be loaded; it is tried again soon"));
         }
         self.cx.begin(Access::Read, self.clock.now(), Caller::default())?;
-        let woken = catch_unwind(AssertUnwindSafe(|| O::wake(&self.cx)))
-            .unwrap_or_else(|panic| {
-                Err(Error::internal(format!("wake panicked: {}", panic_message(&*panic))))
-            });
+        let woken = catch_unwind(AssertUnwindSafe(|| O::wake(&self.cx))).unwrap_or_else(|panic| {
+            Err(Error::internal(format!("wake panicked: {}", panic_message(&*panic))))
+        });
         self.undo();
         match woken {
             Ok(object) => {

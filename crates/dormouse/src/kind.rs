@@ -74,7 +74,9 @@ pub enum KindError {
         source: KeyError,
     },
     /// The events are not an enum with `#[serde(tag = "type")]`.
-    #[error("the events of kind {0:?} must be an enum tagged by `type` with at most {EVENT_TYPES_MAX} variants")]
+    #[error(
+        "the events of kind {0:?} must be an enum tagged by `type` with at most {EVENT_TYPES_MAX} variants"
+    )]
     Events(&'static str),
     /// Two methods have the same name.
     #[error("kind {kind:?} has two methods named {method:?}")]
@@ -143,8 +145,7 @@ impl Kind {
     fn of<O: Object>() -> Result<Kind, KindError> {
         let name = O::KIND;
         Key::new(name, "any").map_err(|source| KindError::Name { name, source })?;
-        let event_types =
-            Arc::new(EventTypes::of::<O::Event>().ok_or(KindError::Events(name))?);
+        let event_types = Arc::new(EventTypes::of::<O::Event>().ok_or(KindError::Events(name))?);
         let template = Template::build(
             name,
             vec![
@@ -214,18 +215,18 @@ impl Kind {
         caller: Caller,
         new_id: &mut impl NewId,
     ) -> Result<Resolved, Error> {
-        let (index, info) = self
-            .methods
-            .iter()
-            .enumerate()
-            .find(|(_, info)| info.name == method)
-            .ok_or_else(|| Error::not_found(format!("kind {:?} has no method {method:?}", self.name)))?;
+        let (index, info) =
+            self.methods.iter().enumerate().find(|(_, info)| info.name == method).ok_or_else(
+                || Error::not_found(format!("kind {:?} has no method {method:?}", self.name)),
+            )?;
         let mut params = match params {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(params)) => params,
             Some(other) => {
                 let found = json_type(&other);
-                return Err(Error::bad_request(format!("the input must be a JSON object, not {found}")));
+                return Err(Error::bad_request(format!(
+                    "the input must be a JSON object, not {found}"
+                )));
             }
         };
         if info.kind == MethodKind::Listing {
@@ -234,7 +235,10 @@ impl Kind {
         }
         let named = params.remove(self.id_field);
         let key = self.target(info.kind, named, bound, new_id)?;
-        Ok(Resolved::Object { key, call: Call { method: index, params: Value::Object(params), caller } })
+        Ok(Resolved::Object {
+            key,
+            call: Call { method: index, params: Value::Object(params), caller },
+        })
     }
 
     fn target(
@@ -283,7 +287,12 @@ impl Kind {
     /// # Errors
     ///
     /// The file cannot be opened or is not what its catalog says.
-    pub fn open(&self, store: &Store, key: &Key, clock: &Arc<dyn Clock>) -> Result<Instance, Error> {
+    pub fn open(
+        &self,
+        store: &Store,
+        key: &Key,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Instance, Error> {
         (self.open)(store, key, clock)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use schemars::{JsonSchema, Schema};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,8 +45,6 @@ pub(crate) struct Method<O> {
     pub(crate) name: &'static str,
     pub(crate) kind: MethodKind,
     pub(crate) handler: Handler<O>,
-    pub(crate) input_schema: fn() -> Schema,
-    pub(crate) output_schema: fn() -> Schema,
 }
 
 /// A method's function behind JSON.
@@ -85,7 +83,7 @@ impl<O: Object> Methods<O> {
     ) -> Methods<O> {
         let handler: QueryHandler<O> =
             Box::new(move |object, cx, input| encode(&run(object, cx, decode(input)?)?));
-        self.with::<I, T>(name, MethodKind::Query, Handler::Query(handler))
+        self.with(name, MethodKind::Query, Handler::Query(handler))
     }
 
     /// A method that writes.
@@ -95,7 +93,7 @@ impl<O: Object> Methods<O> {
         name: &'static str,
         run: fn(&mut O, &mut Cx<O>, I) -> Result<T, Error>,
     ) -> Methods<O> {
-        self.with::<I, T>(name, MethodKind::Mutation, mutation_handler(run))
+        self.with(name, MethodKind::Mutation, mutation_handler(run))
     }
 
     /// A method that writes and may be called without an id: the object is then a new one.
@@ -105,7 +103,7 @@ impl<O: Object> Methods<O> {
         name: &'static str,
         run: fn(&mut O, &mut Cx<O>, I) -> Result<T, Error>,
     ) -> Methods<O> {
-        self.with::<I, T>(name, MethodKind::Creation, mutation_handler(run))
+        self.with(name, MethodKind::Creation, mutation_handler(run))
     }
 
     /// A question about all objects of the kind that have set a summary.
@@ -117,27 +115,20 @@ impl<O: Object> Methods<O> {
     ) -> Methods<O> {
         let handler: ListingHandler =
             Box::new(move |listing, input| encode(&run(listing, decode(input)?)?));
-        self.with::<I, T>(name, MethodKind::Listing, Handler::Listing(handler))
+        self.with(name, MethodKind::Listing, Handler::Listing(handler))
     }
 
-    fn with<I: Input, T: Output>(
-        mut self,
-        name: &'static str,
-        kind: MethodKind,
-        handler: Handler<O>,
-    ) -> Methods<O> {
-        let input_schema = || schemars::schema_for!(I);
-        let output_schema = || schemars::schema_for!(T);
-        self.methods.push(Method { name, kind, handler, input_schema, output_schema });
+    fn with(mut self, name: &'static str, kind: MethodKind, handler: Handler<O>) -> Methods<O> {
+        self.methods.push(Method { name, kind, handler });
         self
     }
 }
 
-/// The parameters of a method: derive `Deserialize` and `JsonSchema`.
+/// The parameters of a method: derive `Deserialize` and `JsonSchema`, which its documents come from.
 pub trait Input: DeserializeOwned + JsonSchema + 'static {}
 impl<T: DeserializeOwned + JsonSchema + 'static> Input for T {}
 
-/// The result of a method: derive `Serialize` and `JsonSchema`.
+/// The result of a method: derive `Serialize` and `JsonSchema`, which its documents come from.
 pub trait Output: Serialize + JsonSchema + 'static {}
 impl<T: Serialize + JsonSchema + 'static> Output for T {}
 
@@ -149,9 +140,7 @@ pub struct Empty {}
 fn mutation_handler<O: Object, I: Input, T: Output>(
     run: fn(&mut O, &mut Cx<O>, I) -> Result<T, Error>,
 ) -> Handler<O> {
-    Handler::Mutation(Box::new(move |object, cx, input| {
-        encode(&run(object, cx, decode(input)?)?)
-    }))
+    Handler::Mutation(Box::new(move |object, cx, input| encode(&run(object, cx, decode(input)?)?)))
 }
 
 fn decode<I: DeserializeOwned>(input: Value) -> Result<I, Error> {
@@ -197,7 +186,9 @@ mod tests {
     #[test]
     fn a_wrong_input_names_the_field() {
         assert!(message(json!({"to": "x"})).starts_with("`to`: invalid type: string"));
-        assert!(message(json!({"to": 1, "form": 2})).contains("unknown field `form`, expected `to`"));
+        assert!(
+            message(json!({"to": 1, "form": 2})).contains("unknown field `form`, expected `to`")
+        );
         assert_eq!(message(json!({})), "missing field `to`");
         assert!(message(json!([1, 2])).contains("invalid"));
     }

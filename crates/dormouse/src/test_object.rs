@@ -63,7 +63,8 @@ impl<O: Object> TestObject<O> {
     pub fn call(&mut self, method: &str, params: Value) -> Result<Value, Error> {
         let key = self.kind.key(&self.id)?;
         let mut new_id = (self.clock.now(), Random::seeded(1));
-        let resolved = self.kind.resolve(method, Some(params), Some(&key), Caller::default(), &mut new_id)?;
+        let resolved =
+            self.kind.resolve(method, Some(params), Some(&key), Caller::default(), &mut new_id)?;
         let json = match resolved {
             Resolved::Object { call, .. } => {
                 let outcome = self.instance().call(call);
@@ -124,7 +125,8 @@ impl<O: Object> TestObject<O> {
 
     fn attach(&mut self, since: Option<Since>) -> Vec<Value> {
         let session = Session { id: SessionId::from_random([7; 16]), user: None };
-        let outcome = self.instance().attach(&Attach { session: session.clone(), since, mask: u128::MAX });
+        let outcome =
+            self.instance().attach(&Attach { session: session.clone(), since, mask: u128::MAX });
         let mut attached = self.release(outcome).expect("the socket is attached");
         let mut frames = frames_of(&attached);
         while !attached.page.tail {

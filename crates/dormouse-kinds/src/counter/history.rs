@@ -70,8 +70,7 @@ impl Counter {
         }
         // One more than asked for tells whether there is a next page.
         let events = cx.log().before::<CounterEvent>(input.before.map(Offset::new), limit + 1)?;
-        let mut operations: Vec<Operation> =
-            events.into_iter().filter_map(operation).collect();
+        let mut operations: Vec<Operation> = events.into_iter().filter_map(operation).collect();
         let has_next = operations.len() > limit as usize;
         operations.truncate(limit as usize);
         let next = operations.last().filter(|_| has_next).map(|oldest| oldest.offset);

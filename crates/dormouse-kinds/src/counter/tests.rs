@@ -44,7 +44,10 @@ fn reading_a_counter_that_never_was_says_zero_and_creates_nothing() {
     assert_eq!(metadata["operationCount"], 0);
     assert_eq!(metadata["createdAt"], "2025-01-15T12:00:00.000Z");
     assert_eq!(frames.len(), 1);
-    assert_eq!((&frames[0]["type"], &frames[0]["value"], &frames[0]["offset"]), (&json!("initial"), &json!(0), &json!(0)));
+    assert_eq!(
+        (&frames[0]["type"], &frames[0]["value"], &frames[0]["offset"]),
+        (&json!("initial"), &json!(0), &json!(0))
+    );
     assert!(!counter.has_file());
 }
 
@@ -100,7 +103,10 @@ fn a_value_past_the_safe_integers_is_refused_and_changes_nothing() {
 
     assert_eq!(counter.call("getValue", json!({})).unwrap(), json!({"value": VALUE_MAX}));
     assert_eq!(counter.take_events(), Vec::<serde_json::Value>::new());
-    assert_eq!(counter.call("setValue", json!({"value": -VALUE_MAX})).unwrap()["value"], -VALUE_MAX);
+    assert_eq!(
+        counter.call("setValue", json!({"value": -VALUE_MAX})).unwrap()["value"],
+        -VALUE_MAX
+    );
 }
 
 #[test]

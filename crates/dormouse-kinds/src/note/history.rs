@@ -46,7 +46,8 @@ impl Note {
         if !(1..=LIMIT_MAX).contains(&limit) {
             return Err(Error::bad_request(format!("`limit` must be 1 to {LIMIT_MAX}")));
         }
-        let before = input.before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX));
+        let before =
+            input.before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX));
         let id = cx.id();
         let mut bytes = 0;
         // One more than asked for tells whether there is a next page.
@@ -65,10 +66,7 @@ impl Note {
 
 impl NoteData {
     /// Reads the columns of [`SELECT_BEFORE`] and its like.
-    pub(super) fn read(
-        id: &str,
-        row: &dormouse::Row<'_>,
-    ) -> Result<NoteData, dormouse::SqlError> {
+    pub(super) fn read(id: &str, row: &dormouse::Row<'_>) -> Result<NoteData, dormouse::SqlError> {
         Ok(NoteData {
             id: id.to_owned(),
             version: row.get(0)?,

@@ -74,7 +74,8 @@ pub(super) fn list(listing: &Listing<'_>, input: List) -> Result<NoteList, Error
     let notes = listed
         .into_iter()
         .map(|listed| {
-            let summary: Summary = serde_json::from_str(&listed.summary).map_err(Error::internal)?;
+            let summary: Summary =
+                serde_json::from_str(&listed.summary).map_err(Error::internal)?;
             Ok(NoteSummary {
                 id: listed.id,
                 title: summary.title,

@@ -68,7 +68,12 @@ fn history_is_complete_newest_first_and_paged() {
     let rest = note.call("history", json!({"limit": 3, "before": first["next"]})).unwrap();
 
     let versions = |page: &Value| -> Vec<u64> {
-        page["versions"].as_array().unwrap().iter().map(|v| v["version"].as_u64().unwrap()).collect()
+        page["versions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v["version"].as_u64().unwrap())
+            .collect()
     };
     assert_eq!(versions(&first), [5, 4, 3]);
     assert_eq!(versions(&rest), [2, 1]);
@@ -114,10 +119,17 @@ fn a_stale_expected_version_is_a_conflict_that_carries_the_current_note() {
 #[test]
 fn what_cannot_be_done_changes_nothing_and_says_why() {
     let mut absent = note();
-    for (method, params) in
-        [("update", json!({"blob": "x"})), ("revert", json!({"version": 1})), ("delete", json!({})), ("history", json!({}))]
-    {
-        assert_eq!(absent.call(method, params).unwrap_err().code(), ErrorCode::NotFound, "{method}");
+    for (method, params) in [
+        ("update", json!({"blob": "x"})),
+        ("revert", json!({"version": 1})),
+        ("delete", json!({})),
+        ("history", json!({})),
+    ] {
+        assert_eq!(
+            absent.call(method, params).unwrap_err().code(),
+            ErrorCode::NotFound,
+            "{method}"
+        );
     }
     assert!(!absent.has_file());
 
@@ -129,7 +141,11 @@ fn what_cannot_be_done_changes_nothing_and_says_why() {
     assert_eq!(refused("update", json!({})).message(), "give `title`, `blob` or both");
     assert!(refused("update", json!({"title": "x".repeat(201)})).message().contains("at most 200"));
     assert!(refused("update", json!({"title": "a\nb"})).message().contains("control"));
-    assert!(refused("update", json!({"blob": "x".repeat((1 << 20) + 1)})).message().contains("at most 1048576"));
+    assert!(
+        refused("update", json!({"blob": "x".repeat((1 << 20) + 1)}))
+            .message()
+            .contains("at most 1048576")
+    );
     assert_eq!(note.call("get", json!({})).unwrap()["version"], 1);
     assert!(note.take_events().is_empty());
 }

@@ -1,0 +1,80 @@
+//! What waits in an object's queue, and how it is answered.
+
+use std::fmt;
+
+use dormouse::{Attach, Call, Error, Offset, Refill};
+use dormouse_socket::SocketId;
+
+/// One input of an object.
+#[derive(Debug)]
+pub(crate) enum Envelope {
+    /// A query or mutation.
+    Call {
+        /// What to run.
+        call: Call,
+        /// Who waits for it.
+        reply: Reply,
+    },
+    /// A socket that connects.
+    Attach {
+        /// Its session and what it knows.
+        attach: Attach,
+        /// Where to send the answer.
+        socket: SocketId,
+    },
+    /// A socket that fell behind.
+    Refill {
+        /// Its session and what it has.
+        refill: Refill,
+        /// Where to send the answer.
+        socket: SocketId,
+    },
+}
+
+/// The answer to a call.
+#[derive(Debug)]
+pub struct Answered {
+    /// The JSON of the result.
+    pub result: Result<String, Error>,
+    /// The newest event of the object when it answered: a socket must have seen it first.
+    pub tail: Offset,
+}
+
+/// Who waits for an answer. It is called exactly once: a reply that is dropped answers
+/// SERVICE_UNAVAILABLE, because silence is never an answer.
+pub struct Reply(Option<Box<dyn FnOnce(Answered) + Send>>);
+
+impl Reply {
+    /// A reply that calls `answer`. It runs on a lane: it must be quick and never block.
+    pub fn new(answer: impl FnOnce(Answered) + Send + 'static) -> Reply {
+        Reply(Some(Box::new(answer)))
+    }
+
+    /// Answers.
+    pub fn answer(mut self, answered: Answered) {
+        if let Some(answer) = self.0.take() {
+            answer(answered);
+        }
+    }
+
+    pub(crate) fn refuse(self, err: Error) {
+        self.answer(Answered { result: Err(err), tail: Offset::ZERO });
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(answer) = self.0.take() {
+            let err = Error::unavailable(
+                "the server stopped before it answered; it is not known whether the call was applied",
+            );
+            answer(Answered { result: Err(err), tail: Offset::ZERO });
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reply")
+    }
+}

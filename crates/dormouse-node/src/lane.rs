@@ -1,0 +1,174 @@
+//! A lane: one thread that runs many objects, one handler at a time.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use dormouse::Key;
+use lru::LruCache;
+
+use crate::gate::Gate;
+use crate::node::Shared;
+use crate::object_actor::{Leave, ObjectActor};
+use crate::object_ref::ObjectRef;
+
+/// Most messages from the router that may wait; past it wakes are answered SERVICE_UNAVAILABLE.
+const MAILBOX_MAX: usize = 65_536;
+
+/// The lane looks for idle objects this often within an idle timeout.
+const SWEEPS_PER_TIMEOUT: u32 = 8;
+
+/// Bounds of the time between two looks.
+const SWEEP_MIN: Duration = Duration::from_millis(10);
+const SWEEP_MAX: Duration = Duration::from_secs(1);
+
+/// Starts the actor of an object. Only the router sends it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Start {
+    pub(crate) object: ObjectRef,
+}
+
+/// Asks the object that was idle longest to leave, because another one waits for its place.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Shed;
+
+/// Asks every object to leave once it is idle. The server stops.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Close;
+
+/// The actor that owns a lane's thread.
+pub(crate) struct Lane {
+    index: usize,
+    state: Rc<LaneState>,
+}
+
+/// What the actors of one lane share. All of them run on its thread.
+pub(crate) struct LaneState {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) gate: RefCell<Gate>,
+    residents: RefCell<LruCache<Key, Resident>>,
+}
+
+struct Resident {
+    actor: Addr<ObjectActor>,
+    last_active: Duration,
+}
+
+impl Lane {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Lane {
+        let state = LaneState {
+            gate: RefCell::new(Gate::new(Arc::clone(&shared))),
+            residents: RefCell::new(LruCache::unbounded()),
+            shared,
+        };
+        Lane { index, state: Rc::new(state) }
+    }
+
+    /// Asks objects that were idle for the timeout to leave.
+    fn sweep(&self) {
+        let now = self.state.shared.clock.monotonic();
+        let timeout = self.state.shared.config.idle_timeout;
+        loop {
+            let idle = {
+                let residents = self.state.residents.borrow();
+                residents
+                    .peek_lru()
+                    .filter(|(_, resident)| resident.last_active + timeout <= now)
+                    .map(|(key, resident)| (key.clone(), resident.actor.clone()))
+            };
+            let Some((key, actor)) = idle else { return };
+            // It counts as active until it has left: one that cannot leave yet is asked again
+            // after another timeout.
+            self.state.touch(&key, &actor);
+            ask_to_leave(&actor);
+        }
+    }
+
+    fn close(&self) {
+        for (_, resident) in self.state.residents.borrow().iter() {
+            ask_to_leave(&resident.actor);
+        }
+    }
+}
+
+impl LaneState {
+    /// Notes that an object was used.
+    pub(crate) fn touch(&self, key: &Key, actor: &Addr<ObjectActor>) {
+        let last_active = self.shared.clock.monotonic();
+        let mut residents = self.residents.borrow_mut();
+        match residents.get_mut(key) {
+            Some(resident) => resident.last_active = last_active,
+            None => _ = residents.put(key.clone(), Resident { actor: actor.clone(), last_active }),
+        }
+    }
+
+    /// Notes that an object has left.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.residents.borrow_mut().pop(key);
+    }
+}
+
+impl Actor for Lane {
+    type Context = Context<Lane>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX_MAX);
+        let sweep = self.state.shared.config.idle_timeout / SWEEPS_PER_TIMEOUT;
+        ctx.run_interval(sweep.clamp(SWEEP_MIN, SWEEP_MAX), |lane, _| lane.sweep());
+
+        let mut durable = self.state.shared.durable.clone();
+        let state = Rc::clone(&self.state);
+        actix::spawn(async move {
+            while durable.changed().await.is_ok() {
+                let position = *durable.borrow_and_update();
+                let resumed = state.gate.borrow_mut().release(position);
+                for actor in resumed {
+                    actor.run();
+                }
+            }
+        });
+    }
+}
+
+impl Handler<Start> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, start: Start, _: &mut Self::Context) {
+        ObjectActor::new(start.object, self.index, Rc::clone(&self.state)).start();
+    }
+}
+
+impl Handler<Shed> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, _: Shed, _: &mut Self::Context) {
+        let oldest = self
+            .state
+            .residents
+            .borrow()
+            .peek_lru()
+            .map(|(key, resident)| (key.clone(), resident.actor.clone()));
+        if let Some((key, actor)) = oldest {
+            self.state.touch(&key, &actor);
+            ask_to_leave(&actor);
+        }
+    }
+}
+
+impl Handler<Close> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, _: Close, _: &mut Self::Context) {
+        self.close();
+    }
+}
+
+fn ask_to_leave(actor: &Addr<ObjectActor>) {
+    // A full mailbox belongs to a busy object, a closed one to an object that has left.
+    _ = actor.try_send(Leave);
+}

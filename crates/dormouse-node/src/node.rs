@@ -1,0 +1,292 @@
+//! The node: what the front door calls.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use actix::{Actor, Addr, Arbiter};
+use dormouse::{Attach, Call, Clock, Error, Key, Kind, Kinds, Refill};
+use dormouse_socket::{CloseCode, HubHandle, SocketId, ToHub, TopicId};
+use dormouse_store::{Position, Store};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::config::NodeConfig;
+use crate::entry::{Entry, Mailbox, Next, State};
+use crate::envelope::{Envelope, Reply};
+use crate::lane::{Close, Lane};
+use crate::object_actor::send_run;
+use crate::object_ref::{Entries, ObjectRef};
+use crate::router::{Left, Router, Wake};
+use crate::sessions::SessionTable;
+use crate::stats::NodeStats;
+
+/// All objects of this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    shared: Arc<Shared>,
+    arbiters: Arc<[Arbiter]>,
+    lanes: Arc<[Addr<Lane>]>,
+}
+
+/// What router, lanes and callers share.
+pub(crate) struct Shared {
+    pub(crate) config: NodeConfig,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) hubs: Vec<HubHandle>,
+    pub(crate) durable: watch::Receiver<Position>,
+    pub(crate) stats: NodeStats,
+    kinds: Kinds,
+    entries: Arc<Entries>,
+    /// Set once, right after the router has started.
+    router: OnceLock<Addr<Router>>,
+    topics: AtomicU64,
+    is_stopping: AtomicBool,
+}
+
+/// What the node knows about one object right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectStatus {
+    /// Whether it is in memory.
+    pub is_resident: bool,
+    /// Its open sockets.
+    pub sessions: usize,
+    /// Calls that wait for it.
+    pub queued: usize,
+}
+
+impl Node {
+    /// Starts the lanes and the router. Needs a running actix system.
+    ///
+    /// `hubs` are all hubs of the process, in the order of their indexes.
+    pub fn start(
+        config: NodeConfig,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        kinds: Kinds,
+        hubs: Vec<HubHandle>,
+    ) -> Node {
+        let shared = Arc::new(Shared {
+            durable: watch_durable(&store),
+            config,
+            store,
+            clock,
+            hubs,
+            stats: NodeStats::default(),
+            kinds,
+            entries: Arc::new(Entries::new()),
+            router: OnceLock::new(),
+            topics: AtomicU64::new(1),
+            is_stopping: AtomicBool::new(false),
+        });
+        let mut arbiters: Vec<Arbiter> = (0..config.lanes).map(|_| Arbiter::new()).collect();
+        let lanes: Vec<Addr<Lane>> = arbiters
+            .iter()
+            .enumerate()
+            .map(|(index, arbiter)| {
+                let shared = Arc::clone(&shared);
+                Lane::start_in_arbiter(&arbiter.handle(), move |_| Lane::new(index, shared))
+            })
+            .collect();
+        // The router is on a thread of its own: a busy lane must not delay wakes on the others.
+        let router_arbiter = Arbiter::new();
+        let router = Router::start_in_arbiter(&router_arbiter.handle(), {
+            let (lanes, shared) = (lanes.clone(), Arc::clone(&shared));
+            move |_| Router::new(lanes, shared)
+        });
+        arbiters.push(router_arbiter);
+        shared.router.set(router).expect("the router is started once");
+        Node { shared, arbiters: arbiters.into(), lanes: lanes.into() }
+    }
+
+    /// The kinds that can be called.
+    pub fn kinds(&self) -> &Kinds {
+        &self.shared.kinds
+    }
+
+    /// The storage under all objects.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The clock that handlers see.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+
+    /// The hubs that were given to [`start`](Self::start).
+    pub fn hubs(&self) -> &[HubHandle] {
+        &self.shared.hubs
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> &NodeStats {
+        &self.shared.stats
+    }
+
+    /// Refers to an object. Creates nothing and wakes nothing.
+    pub fn object(&self, kind: &Arc<Kind>, key: &Key) -> ObjectRef {
+        let shared = &self.shared;
+        ObjectRef::get(&shared.entries, key, || Entry {
+            key: key.clone(),
+            kind: Arc::clone(kind),
+            topic: TopicId(shared.topics.fetch_add(1, Ordering::Relaxed)),
+            lane: shared.lane_of(key),
+            refs: AtomicUsize::new(0),
+            mailbox: Mutex::new(Mailbox::asleep()),
+            sessions: Mutex::new(SessionTable::default()),
+        })
+    }
+
+    /// Calls a method. `reply` is called exactly once, on another thread, after what the call
+    /// wrote is durable; or at once, if the call cannot be taken.
+    pub fn call(&self, object: &ObjectRef, call: Call, reply: Reply) {
+        self.shared.push(object, Envelope::Call { call, reply });
+    }
+
+    /// Gives a new socket to its object. The object answers with [`ToHub::Attach`].
+    pub fn attach(&self, object: &ObjectRef, socket: SocketId, attach: Attach) {
+        object.entry().sessions.lock().insert(socket, attach.session.clone());
+        self.shared.stats.sessions.up();
+        self.shared.push(object, Envelope::Attach { attach, socket });
+    }
+
+    /// Asks for the events that a socket has missed. The object answers with [`ToHub::Attach`].
+    pub fn refill(&self, object: &ObjectRef, socket: SocketId, refill: Refill) {
+        self.shared.push(object, Envelope::Refill { refill, socket });
+    }
+
+    /// Says that a socket is closed.
+    pub fn detach(&self, object: &ObjectRef, socket: SocketId) {
+        if object.entry().sessions.lock().remove(socket) {
+            self.shared.stats.sessions.down();
+        }
+    }
+
+    /// What the node knows about an object right now. Wakes nothing.
+    pub fn status(&self, key: &Key) -> ObjectStatus {
+        match self.shared.entries.get(key) {
+            Some(entry) => ObjectStatus {
+                is_resident: !matches!(entry.mailbox.lock().state, State::Asleep),
+                sessions: entry.sessions.lock().len(),
+                queued: entry.queued(),
+            },
+            None => ObjectStatus { is_resident: false, sessions: 0, queued: 0 },
+        }
+    }
+
+    /// Takes no more calls, lets every object finish what it has and hibernate. Returns once none
+    /// is resident; the caller bounds the time.
+    pub async fn shut_down(&self) {
+        self.shared.is_stopping.store(true, Ordering::Release);
+        let mut durable = self.shared.durable.clone();
+        while self.shared.stats.objects_resident() > 0 {
+            for lane in self.lanes.iter() {
+                // A full mailbox: it is asked again in the next round.
+                _ = lane.try_send(Close);
+            }
+            // An object leaves once its last position is durable; look again at each notice, and
+            // now and then for those that were busy.
+            let round = tokio::time::timeout(SHUT_DOWN_ROUND, durable.changed());
+            if let Ok(Err(_)) = round.await {
+                break;
+            }
+        }
+        for arbiter in self.arbiters.iter() {
+            arbiter.stop();
+        }
+    }
+}
+
+/// How often objects are asked to leave while the node shuts down.
+const SHUT_DOWN_ROUND: std::time::Duration = std::time::Duration::from_millis(10);
+
+impl Shared {
+    /// Puts an envelope into the object's queue and sees to it that somebody looks.
+    fn push(&self, object: &ObjectRef, envelope: Envelope) {
+        if self.is_stopping.load(Ordering::Acquire) {
+            self.refuse(envelope, Error::unavailable("the server is stopping; nothing happened"));
+            return;
+        }
+        match object.entry().push(envelope, self.config.queue_envelopes_max) {
+            Ok(Next::Nothing) => {}
+            Ok(Next::Run(actor)) => send_run(&actor),
+            Ok(Next::Wake) => self.wake(object),
+            Err((envelope, err)) => self.refuse(envelope, err),
+        }
+    }
+
+    fn wake(&self, object: &ObjectRef) {
+        let router = self.router.get().expect("it is set before the node is handed out");
+        if router.try_send(Wake { object: object.clone() }).is_err() {
+            self.give_up(object, || {
+                Error::unavailable("too many objects wake at once; try again later")
+            });
+        }
+    }
+
+    /// Answers everything that waits for an object that cannot be woken.
+    pub(crate) fn give_up(&self, object: &ObjectRef, err: impl Fn() -> Error) {
+        for envelope in object.entry().give_up() {
+            self.refuse(envelope, err());
+        }
+    }
+
+    fn refuse(&self, envelope: Envelope, err: Error) {
+        self.stats.queue_refusals.add(1);
+        match envelope {
+            Envelope::Call { reply, .. } => reply.refuse(err),
+            Envelope::Attach { socket, .. } | Envelope::Refill { socket, .. } => {
+                if let Some(hub) = self.hubs.get(usize::from(socket.hub().0)) {
+                    let reason = err.message().to_owned();
+                    let code =
+                        if err.is_fault() { CloseCode::FAILURE } else { CloseCode::OVERLOADED };
+                    hub.send(ToHub::Close { socket, code, reason });
+                }
+            }
+        }
+    }
+
+    /// Tells the router that a place is free.
+    pub(crate) fn left(&self, left: Left) {
+        // The router's mailbox closes only when the node stops.
+        if let Some(router) = self.router.get() {
+            router.try_send(left).unwrap_or_else(|_| {
+                tracing::warn!("the router did not take the notice that an object left");
+            });
+        }
+    }
+
+    fn lane_of(&self, key: &Key) -> usize {
+        let hash = foldhash(key);
+        usize::try_from(hash % self.config.lanes as u64).expect("it is below the number of lanes")
+    }
+}
+
+/// The same lane for the same key as long as the process lives.
+fn foldhash(key: &Key) -> u64 {
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
+}
+
+/// How far the journal has come, for every lane.
+fn watch_durable(store: &Store) -> watch::Receiver<Position> {
+    let log = store.commit_log();
+    let (sender, receiver) = watch::channel(log.durable());
+    log.watch(Box::new(move |position| {
+        sender.send_if_modified(|durable| {
+            let risen = position > *durable;
+            *durable = (*durable).max(position);
+            risen
+        });
+    }));
+    receiver
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,267 @@
+//! The actor of one resident object. It decides nothing about the object: it takes envelopes from
+//! the queue, lets [`Instance`] run them, and gives what comes out to the lane's gate.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use dormouse::{Error, Instance, Offset, Outcome};
+
+use crate::entry::State;
+use crate::envelope::{Answered, Envelope};
+use crate::gate::{Answer, Held};
+use crate::lane::LaneState;
+use crate::object_ref::ObjectRef;
+use crate::router::Left;
+
+/// Envelopes that an object handles before others on its lane get a turn.
+const TURN_ENVELOPES_MAX: usize = 32;
+
+/// Look at the queue.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Run;
+
+/// Hibernate, unless there is something to do.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Leave;
+
+/// The actor of one resident object.
+pub(crate) struct ObjectActor {
+    object: ObjectRef,
+    lane_index: usize,
+    lane: Rc<LaneState>,
+    /// `None` while the file is being opened.
+    instance: Option<Instance>,
+    /// How many outcomes of this object are in the gate.
+    in_gate: Rc<Cell<usize>>,
+}
+
+/// An object that stopped taking input and goes on when the gate says so.
+pub(crate) struct Runner(Addr<ObjectActor>);
+
+impl Runner {
+    /// Lets the object go on.
+    pub(crate) fn run(self) {
+        send_run(&self.0);
+    }
+}
+
+/// Tells an actor to look at its queue. At most one `Run` is on its way to an actor at a time, so
+/// its mailbox cannot be full; a closed one means that the lane's thread is gone, and its objects'
+/// queues with it: dropping the envelopes answers them.
+pub(crate) fn send_run(actor: &Addr<ObjectActor>) {
+    if actor.try_send(Run).is_err() {
+        tracing::error!("an object actor does not take input: its lane has stopped");
+    }
+}
+
+impl ObjectActor {
+    pub(crate) fn new(object: ObjectRef, lane_index: usize, lane: Rc<LaneState>) -> ObjectActor {
+        let in_gate = Rc::new(Cell::new(0));
+        ObjectActor { object, lane_index, lane, instance: None, in_gate }
+    }
+
+    /// Opens the file on a thread that may block, then looks at the queue.
+    fn open(&mut self, ctx: &mut Context<Self>) {
+        let shared = Arc::clone(&self.lane.shared);
+        let object = self.object.clone();
+        let opened = actix_rt::task::spawn_blocking(move || {
+            object.kind().open(&shared.store, object.key(), &shared.clock)
+        });
+        let opened = opened.into_actor(self).map(|opened, actor, ctx| {
+            let opened = opened.unwrap_or_else(|_| {
+                Err(Error::internal("opening the object panicked, or the server is stopping"))
+            });
+            actor.opened(opened, ctx);
+        });
+        // Nothing else is handled until the file is open.
+        ctx.wait(opened);
+    }
+
+    fn opened(&mut self, opened: Result<Instance, Error>, ctx: &mut Context<Self>) {
+        let stats = &self.lane.shared.stats;
+        match opened {
+            Ok(instance) => {
+                stats.wakes.add(1);
+                self.instance = Some(instance);
+                self.object.entry().mailbox.lock().state = State::Running;
+                self.run(ctx);
+            }
+            Err(err) => {
+                stats.wake_failures.add(1);
+                log_fault(&self.object, &err, "object cannot be opened");
+                let (code, message) = (err.code(), err.message().to_owned());
+                self.lane.shared.give_up(&self.object, || Error::new(code, message.clone()));
+                ctx.stop();
+            }
+        }
+    }
+
+    /// Handles what is in the queue, for one turn.
+    fn run(&mut self, ctx: &mut Context<Self>) {
+        for _ in 0..TURN_ENVELOPES_MAX {
+            if !self.is_ready(ctx) {
+                return;
+            }
+            let Some(envelope) = self.object.entry().pop_or_idle(&ctx.address()) else {
+                self.idle(ctx);
+                return;
+            };
+            self.handle_envelope(envelope);
+            if self.instance.as_ref().is_some_and(Instance::is_broken) {
+                self.reopen(ctx);
+                return;
+            }
+        }
+        ctx.notify(Run);
+    }
+
+    /// Whether the object may take input now. If not, something else will run it again.
+    fn is_ready(&mut self, ctx: &mut Context<Self>) -> bool {
+        let mut gate = self.lane.gate.borrow_mut();
+        if !gate.has_room() {
+            gate.stall(Runner(ctx.address()));
+            return false;
+        }
+        let Some(instance) = &mut self.instance else { return false };
+        if !instance.maintenance_is_pressing() {
+            return true;
+        }
+        // Backfill must wait for the journal. The object takes no input until then, or a busy one
+        // would never get there.
+        if instance.position() > gate.durable() {
+            gate.stall(Runner(ctx.address()));
+            return false;
+        }
+        let maintained = instance.maintain(gate.durable());
+        drop(gate);
+        if let Err(err) = maintained {
+            tracing::error!(key = %self.object.key(), error = &err as &dyn std::error::Error, "object cannot be maintained");
+            self.reopen(ctx);
+            return false;
+        }
+        true
+    }
+
+    fn handle_envelope(&mut self, envelope: Envelope) {
+        let Some(instance) = &mut self.instance else { return };
+        self.lane.shared.stats.handlers.add(1);
+        match envelope {
+            Envelope::Call { call, reply } => {
+                let outcome = instance.call(call);
+                self.hold(outcome, |result, tail| Answer::Call {
+                    reply,
+                    answered: Answered { result, tail },
+                });
+            }
+            Envelope::Attach { attach, socket } => {
+                let outcome = instance.attach(&attach);
+                self.hold(outcome, |attached, _| Answer::Socket { socket, attached });
+            }
+            Envelope::Refill { refill, socket } => {
+                let outcome = instance.refill(&refill);
+                self.hold(outcome, |attached, _| Answer::Socket { socket, attached });
+            }
+        }
+    }
+
+    /// Gives what a handler produced to the gate.
+    fn hold<T>(
+        &self,
+        outcome: Outcome<T>,
+        answer: impl FnOnce(Result<T, Error>, Offset) -> Answer,
+    ) {
+        let Outcome { result, effects, position, tail } = outcome;
+        if let Err(err) = &result
+            && err.is_fault()
+        {
+            self.lane.shared.stats.handler_faults.add(1);
+            log_fault(&self.object, err, "handler failed");
+        }
+        self.lane.gate.borrow_mut().hold(Held {
+            object: self.object.clone(),
+            position,
+            effects,
+            answer: answer(result, tail),
+            in_gate: Rc::clone(&self.in_gate),
+        });
+    }
+
+    /// The queue is empty.
+    fn idle(&mut self, ctx: &mut Context<Self>) {
+        let has_file = self.instance.as_ref().is_some_and(Instance::has_file);
+        if has_file {
+            self.lane.touch(self.object.key(), &ctx.address());
+        } else {
+            // It costs next to nothing to make again.
+            self.leave(ctx);
+        }
+    }
+
+    fn leave(&mut self, ctx: &mut Context<Self>) {
+        let Some(instance) = &self.instance else { return };
+        let durable = self.lane.gate.borrow().durable();
+        let may_leave = self.in_gate.get() == 0
+            && instance.position() <= durable
+            && instance.may_sleep()
+            && self.object.entry().leave();
+        if !may_leave {
+            self.lane.touch(self.object.key(), &ctx.address());
+            return;
+        }
+        // A caller may wake the object from here on. Its next actor starts on this thread, so it
+        // opens the file after it was closed.
+        if let Some(instance) = self.instance.take()
+            && let Err(err) = instance.hibernate()
+        {
+            tracing::error!(key = %self.object.key(), error = &err as &dyn std::error::Error, "object did not hibernate cleanly");
+        }
+        self.lane.shared.stats.hibernations.add(1);
+        ctx.stop();
+    }
+
+    /// What the file holds is unknown: closes it and reads it again. The queue stays.
+    fn reopen(&mut self, ctx: &mut Context<Self>) {
+        self.instance = None;
+        self.object.entry().mailbox.lock().state = State::Waking;
+        self.open(ctx);
+    }
+}
+
+impl Actor for ObjectActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.lane.shared.stats.objects_resident.up();
+        self.open(ctx);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.lane.forget(self.object.key());
+        self.lane.shared.stats.objects_resident.down();
+        self.lane.shared.left(Left { lane: self.lane_index });
+    }
+}
+
+impl Handler<Run> for ObjectActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Run, ctx: &mut Self::Context) {
+        self.run(ctx);
+    }
+}
+
+impl Handler<Leave> for ObjectActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+        self.leave(ctx);
+    }
+}
+
+fn log_fault(object: &ObjectRef, err: &Error, message: &'static str) {
+    tracing::error!(key = %object.key(), error = err as &dyn std::error::Error, "{message}");
+}

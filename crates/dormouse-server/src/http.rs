@@ -1,0 +1,32 @@
+//! Everything over plain HTTP: the page, operations, RPC, and the reason why a socket is refused.
+
+mod app;
+pub(crate) mod body;
+mod errors;
+mod guard;
+mod operations;
+mod page;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use dormouse_node::Node;
+use dormouse_socket::OriginRules;
+
+use crate::settings::Durability;
+
+pub(crate) use crate::http::app::configure;
+pub(crate) use crate::http::errors::Problem;
+pub(crate) use crate::http::guard::guard;
+
+/// What every request may need.
+#[derive(Clone, Debug)]
+pub(crate) struct FrontDoor {
+    pub(crate) node: Node,
+    pub(crate) origins: Arc<OriginRules>,
+    pub(crate) durability: Durability,
+    pub(crate) echo: bool,
+    pub(crate) sockets_max: usize,
+    /// Set when the server begins to stop.
+    pub(crate) is_draining: Arc<AtomicBool>,
+}

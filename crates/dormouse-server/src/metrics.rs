@@ -1,0 +1,226 @@
+//! `/metrics` in the text format of Prometheus.
+//!
+//! Every number is read from where it is counted at the moment somebody asks. Labels are closed
+//! sets: never a kind's object, a connection or a user.
+
+use dormouse_store::{SYNC_TIME_BOUNDS, StoreStats};
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
+use prometheus::{Encoder as _, TextEncoder};
+
+use crate::http::FrontDoor;
+
+/// Everything there is to measure, as text.
+///
+/// # Errors
+///
+/// A metric without a name or a value; a mistake in this file.
+pub(crate) fn render(door: &FrontDoor) -> Result<Vec<u8>, prometheus::Error> {
+    let mut families = Vec::new();
+    node(door, &mut families);
+    hubs(door, &mut families);
+    store(&door.node.store().stats(), &mut families);
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&families, &mut text)?;
+    Ok(text)
+}
+
+fn node(door: &FrontDoor, families: &mut Vec<MetricFamily>) {
+    let stats = door.node.stats();
+    families.extend([
+        gauge("dormouse_objects_resident", "Objects in memory.", stats.objects_resident()),
+        gauge("dormouse_sessions", "Sockets that belong to an object.", stats.sessions()),
+        counter("dormouse_object_wakes_total", "Objects made resident.", stats.wakes_total()),
+        counter(
+            "dormouse_object_wake_failures_total",
+            "Objects that could not be opened.",
+            stats.wake_failures_total(),
+        ),
+        counter(
+            "dormouse_hibernations_total",
+            "Objects that left memory.",
+            stats.hibernations_total(),
+        ),
+        counter("dormouse_handlers_total", "Handlers run.", stats.handlers_total()),
+        counter(
+            "dormouse_handler_faults_total",
+            "Handlers that panicked or failed on the server's side.",
+            stats.handler_faults_total(),
+        ),
+        counter(
+            "dormouse_queue_refusals_total",
+            "Inputs refused because a queue was full or the server stopped.",
+            stats.queue_refusals_total(),
+        ),
+        counter(
+            "dormouse_events_total",
+            "Events released to sockets, once each.",
+            stats.events_total(),
+        ),
+    ]);
+}
+
+fn hubs(door: &FrontDoor, families: &mut Vec<MetricFamily>) {
+    let hubs: Vec<_> = door.node.hubs().iter().map(|hub| hub.stats().read()).collect();
+    let sum = |read: fn(&dormouse_socket::HubCounters) -> u64| hubs.iter().map(read).sum::<u64>();
+    let closed = [
+        ("peer", sum(|hub| hub.closed_peer)),
+        ("lost", sum(|hub| hub.closed_lost)),
+        ("unresponsive", sum(|hub| hub.closed_unresponsive)),
+        ("protocol", sum(|hub| hub.closed_protocol)),
+        ("too_slow", sum(|hub| hub.closed_too_slow)),
+        ("owner", sum(|hub| hub.closed_owner)),
+        ("drained", sum(|hub| hub.closed_drained)),
+    ];
+    let closed = closed.into_iter().map(|(cause, n)| counter_metric(n, &[("cause", cause)]));
+    families.extend([
+        gauge("dormouse_sockets_open", "Open sockets.", sum(|hub| hub.sockets_open)),
+        counter(
+            "dormouse_sockets_opened_total",
+            "Sockets accepted.",
+            sum(|hub| hub.sockets_opened),
+        ),
+        family(
+            "dormouse_sockets_closed_total",
+            "Sockets closed, by cause.",
+            MetricType::COUNTER,
+            closed.collect(),
+        ),
+        counter(
+            "dormouse_socket_messages_received_total",
+            "Messages received.",
+            sum(|hub| hub.messages_in),
+        ),
+        counter("dormouse_socket_bytes_received_total", "Bytes received.", sum(|hub| hub.bytes_in)),
+        counter(
+            "dormouse_socket_frames_sent_total",
+            "Frames given to sockets.",
+            sum(|hub| hub.frames_out),
+        ),
+        counter("dormouse_socket_bytes_sent_total", "Bytes written.", sum(|hub| hub.bytes_out)),
+        counter(
+            "dormouse_socket_short_writes_total",
+            "Writes that had to be queued in part.",
+            sum(|hub| hub.short_writes),
+        ),
+        counter(
+            "dormouse_socket_refills_total",
+            "Times a socket was behind and was refilled.",
+            sum(|hub| hub.refills),
+        ),
+        counter(
+            "dormouse_hub_skips_total",
+            "Publishes left out because a hub lagged; its sockets were refilled.",
+            sum(|hub| hub.inbox_skips),
+        ),
+        gauge(
+            "dormouse_socket_queue_bytes",
+            "Bytes that wait for sockets.",
+            sum(|hub| hub.queue_bytes),
+        ),
+    ]);
+}
+
+fn store(stats: &StoreStats, families: &mut Vec<MetricFamily>) {
+    families.extend([
+        counter(
+            "dormouse_journal_appended_position",
+            "Newest position appended to the journal.",
+            stats.appended.get(),
+        ),
+        counter(
+            "dormouse_journal_durable_position",
+            "Newest durable position.",
+            stats.durable.get(),
+        ),
+        counter(
+            "dormouse_journal_checkpointed_position",
+            "Newest position whose segment is no longer needed.",
+            stats.checkpointed.get(),
+        ),
+        counter(
+            "dormouse_catalog_position",
+            "Newest position in the catalog.",
+            stats.catalogued.get(),
+        ),
+        counter("dormouse_journal_batches_total", "Batches written.", stats.batches),
+        counter("dormouse_journal_bytes_total", "Bytes written.", stats.bytes),
+        gauge(
+            "dormouse_journal_segments_in_use",
+            "Segments that hold records.",
+            stats.segments_in_use,
+        ),
+        gauge(
+            "dormouse_journal_segments_ready",
+            "Segments ready to be written.",
+            stats.segments_ready,
+        ),
+        gauge(
+            "dormouse_objects_to_backfill",
+            "Objects with transactions that are only in their WAL.",
+            stats.objects_to_backfill,
+        ),
+        sync_time(stats),
+    ]);
+}
+
+fn sync_time(stats: &StoreStats) -> MetricFamily {
+    let mut cumulative = 0;
+    let mut histogram = Histogram::default();
+    let buckets = SYNC_TIME_BOUNDS.iter().zip(&stats.sync_time_buckets).map(|(bound, count)| {
+        cumulative += count;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound.as_secs_f64());
+        bucket.set_cumulative_count(cumulative);
+        bucket
+    });
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(stats.sync_time_buckets.iter().sum());
+    histogram.set_sample_sum(stats.sync_time_total.as_secs_f64());
+    let mut metric = Metric::default();
+    metric.set_histogram(histogram);
+    let help = "Time of one fdatasync of the journal.";
+    family("dormouse_journal_sync_seconds", help, MetricType::HISTOGRAM, vec![metric])
+}
+
+fn gauge(name: &str, help: &str, value: u64) -> MetricFamily {
+    let mut gauge = Gauge::default();
+    gauge.set_value(as_f64(value));
+    let mut metric = Metric::default();
+    metric.set_gauge(gauge);
+    family(name, help, MetricType::GAUGE, vec![metric])
+}
+
+fn counter(name: &str, help: &str, value: u64) -> MetricFamily {
+    family(name, help, MetricType::COUNTER, vec![counter_metric(value, &[])])
+}
+
+fn counter_metric(value: u64, labels: &[(&str, &str)]) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(as_f64(value));
+    let labels = labels.iter().map(|(name, value)| {
+        let mut label = LabelPair::default();
+        label.set_name((*name).to_owned());
+        label.set_value((*value).to_owned());
+        label
+    });
+    let mut metric = Metric::from_label(labels.collect());
+    metric.set_counter(counter);
+    metric
+}
+
+fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+/// Prometheus counts in floating point: exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "the format has no integers")]
+fn as_f64(value: u64) -> f64 {
+    value as f64
+}

@@ -1,0 +1,60 @@
+//! Which method a path names.
+
+use std::sync::Arc;
+
+use dormouse::{Error, Kind};
+use dormouse_node::Node;
+
+/// Which set of names a path is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// `<kind>.<method>`.
+    Rpc,
+    /// The notes' flat names.
+    Flat,
+}
+
+/// The flat names, and the methods of `note` behind them.
+const FLAT: [(&str, &str); 7] = [
+    ("createNote", "create"),
+    ("updateNote", "update"),
+    ("revertNote", "revert"),
+    ("deleteNote", "delete"),
+    ("getNote", "get"),
+    ("getNoteHistory", "history"),
+    ("listNotes", "list"),
+];
+
+/// The kind behind the flat names.
+const FLAT_KIND: &str = "note";
+
+/// A method that exists.
+#[derive(Debug)]
+pub(crate) struct Procedure<'a> {
+    pub(crate) kind: &'a Arc<Kind>,
+    pub(crate) method: &'a str,
+}
+
+impl Names {
+    /// Finds the method that `path` names.
+    ///
+    /// # Errors
+    ///
+    /// NOT_FOUND in the words that tRPC's own servers use.
+    pub(crate) fn find<'a>(self, node: &'a Node, path: &'a str) -> Result<Procedure<'a>, Error> {
+        let (kind, method) = match self {
+            Names::Rpc => path.split_once('.'),
+            Names::Flat => {
+                FLAT.iter().find(|(flat, _)| *flat == path).map(|(_, method)| (FLAT_KIND, *method))
+            }
+        }
+        .ok_or_else(|| no_procedure(path))?;
+        let kind = node.kinds().get(kind).ok_or_else(|| no_procedure(path))?;
+        kind.method(method).ok_or_else(|| no_procedure(path))?;
+        Ok(Procedure { kind, method })
+    }
+}
+
+fn no_procedure(path: &str) -> Error {
+    Error::not_found(format!("No procedure found on path \"{path}\""))
+}

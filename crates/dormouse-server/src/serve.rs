@@ -1,0 +1,132 @@
+//! `dormouse serve`: puts the parts together, and takes them apart in order.
+
+mod drain;
+mod listen;
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context as _;
+use dormouse::{Clock, Kinds, SystemClock};
+use dormouse_node::{Node, NodeConfig};
+use dormouse_socket::{HubConfig, HubInbox, HubIndex, OriginRules, hub_channel};
+use dormouse_store::{Store, StoreOptions};
+use tracing_subscriber::EnvFilter;
+
+use crate::descriptors::{self, Budget};
+use crate::http::FrontDoor;
+use crate::objects::control;
+use crate::serve::listen::Workers;
+use crate::settings::{Durability, LogFormat, ServeArgs, Settings, SettingsError};
+use crate::signals;
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// What cannot be used or started; nothing is served then.
+pub(crate) fn run(args: &ServeArgs, kinds: Kinds) -> Result<(), anyhow::Error> {
+    let settings = Settings::resolve(args)?;
+    start_log(&settings)?;
+    let origins = origin_rules(&settings)?;
+    let budget = descriptors::budget(&settings)?;
+    actix_rt::System::new().block_on(serve(settings, origins, budget, kinds))
+}
+
+async fn serve(
+    settings: Settings,
+    origins: OriginRules,
+    budget: Budget,
+    kinds: Kinds,
+) -> Result<(), anyhow::Error> {
+    // Before the data folder: a port that is taken is the cheaper thing to find out.
+    let listener = listen::bind(settings.listen)
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let address = listener.local_addr().context("cannot read the address that was bound")?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let store = open_store(&settings, &clock)?;
+
+    let (hubs, inboxes): (Vec<_>, Vec<HubInbox>) = (0..settings.workers)
+        .map(|index| hub_channel(HubIndex(u16::try_from(index).expect("there are at most 256"))))
+        .unzip();
+    let node_config = NodeConfig {
+        idle_timeout: settings.idle_timeout,
+        objects_resident_max: budget.objects_resident_max,
+        ..NodeConfig::for_cores(settings.lanes)
+    };
+    let node = Node::start(node_config, store.clone(), clock, kinds, hubs);
+    let door = FrontDoor {
+        node: node.clone(),
+        origins: Arc::new(origins),
+        durability: settings.durability,
+        echo: settings.echo,
+        sockets_max: budget.sockets_max,
+        is_draining: Arc::new(AtomicBool::new(false)),
+    };
+    let control = control::start(&settings.data, node.clone())
+        .context("cannot open the control socket in the data folder")?;
+    let hub_config = HubConfig {
+        message_bytes_max: settings.message_bytes_max,
+        heartbeat: settings.heartbeat_interval,
+        ..HubConfig::default()
+    };
+    let workers = Workers { door: door.clone(), inboxes, hub_config };
+    let server = listen::start(listener, workers).context("cannot start the HTTP workers")?;
+    let handle = server.handle();
+    let served = actix_rt::spawn(server);
+
+    announce(address, &settings)?;
+    signals::wait_for_stop().await.context("cannot wait for signals")?;
+
+    drain::drain(&door, &handle, settings.drain_window).await;
+    drop(control);
+    served.await.context("the HTTP server panicked")?.context("the HTTP server failed")?;
+    let closed = actix_rt::task::spawn_blocking(move || store.shut_down()).await;
+    closed.context("closing the data folder panicked")?.context("cannot close the data folder")?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn open_store(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Store, anyhow::Error> {
+    let options = StoreOptions {
+        durability: match settings.durability {
+            Durability::Fsync => dormouse_store::Durability::Fsync,
+            Durability::Os => dormouse_store::Durability::Os,
+        },
+        clock: Arc::clone(clock),
+        ..StoreOptions::new(&settings.data)
+    };
+    Ok(Store::open(options)?)
+}
+
+fn origin_rules(settings: &Settings) -> Result<OriginRules, SettingsError> {
+    if settings.allow_origin.is_empty() && settings.listen.ip().is_loopback() {
+        return Ok(OriginRules::loopback());
+    }
+    OriginRules::list(&settings.allow_origin).map_err(|err| SettingsError::Origin(err.to_string()))
+}
+
+fn start_log(settings: &Settings) -> Result<(), SettingsError> {
+    let filter = EnvFilter::try_new(&settings.log)
+        .map_err(|err| SettingsError::Log(format!("{:?}: {err}", settings.log)))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+/// One line on standard output, for people and for scripts that wait for it.
+fn announce(address: std::net::SocketAddr, settings: &Settings) -> Result<(), anyhow::Error> {
+    tracing::info!(
+        %address,
+        data = %settings.data.display(),
+        durability = settings.durability.as_str(),
+        "serving without tokens: everybody who reaches this address may call"
+    );
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "dormouse is ready on http://{address}").context("cannot write to stdout")?;
+    stdout.flush().context("cannot write to stdout")
+}

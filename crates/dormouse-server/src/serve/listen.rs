@@ -1,0 +1,89 @@
+//! The listener and the HTTP workers. Each worker is a thread that serves HTTP and owns a hub.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_http::{HttpService, KeepAlive};
+use actix_server::Server;
+use actix_service::map_config;
+use actix_web::dev::AppConfig;
+use actix_web::middleware::from_fn;
+use actix_web::{App, web};
+use dormouse_socket::{Hub, HubConfig, HubInbox};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::http::{FrontDoor, configure, guard};
+use crate::socket::{SocketOwner, UpgradeService};
+
+/// Connections that the kernel keeps while the workers are busy.
+const BACKLOG: i32 = 4096;
+
+/// A head that is not complete by then is answered 408: half a handshake costs a connection no
+/// longer than that.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A connection without a request is kept for so long.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// Answers that are being written when the server stops get so long, in seconds.
+const FAREWELL_SECONDS: u64 = 5;
+
+/// What the HTTP workers are made from.
+pub(crate) struct Workers {
+    pub(crate) door: FrontDoor,
+    /// One for each worker.
+    pub(crate) inboxes: Vec<HubInbox>,
+    pub(crate) hub_config: HubConfig,
+}
+
+/// Binds the address.
+///
+/// # Errors
+///
+/// It is taken, or it is not an address of this machine.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Starts the workers. The server runs once it is polled.
+///
+/// # Errors
+///
+/// The listener cannot be registered.
+pub(crate) fn start(listener: TcpListener, workers: Workers) -> io::Result<Server> {
+    let Workers { door, inboxes, hub_config } = workers;
+    let count = inboxes.len();
+    let inboxes = Arc::new(Mutex::new(inboxes));
+    let server = Server::build()
+        .workers(count)
+        .disable_signals()
+        .shutdown_timeout(FAREWELL_SECONDS)
+        .listen("http", listener, move || {
+            let inbox = inboxes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop()
+                .expect("there is an inbox for each worker, and a worker starts once");
+            let hub = door.node.hubs()[usize::from(inbox.index().0)].clone();
+            let owner = SocketOwner::new(door.node.clone(), hub);
+            let hub = Hub::start(inbox, hub_config.clone(), owner);
+            let app = App::new()
+                .app_data(web::Data::new(door.clone()))
+                .wrap(from_fn(guard))
+                .configure(configure);
+            HttpService::build()
+                .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+                .client_request_timeout(HEAD_TIME_MAX)
+                .upgrade(UpgradeService::new(door.clone(), hub))
+                .finish(map_config(app, |_| AppConfig::default()))
+                .tcp()
+        })?;
+    Ok(server.run())
+}

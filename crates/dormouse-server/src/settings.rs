@@ -1,0 +1,344 @@
+//! Settings: from flags, environment and a TOML file, in that order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+/// The flags of `serve`. Each can also be set in the environment and in the settings file, under
+/// the same name.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ServeArgs {
+    /// A settings file in TOML, with the names of these flags: `idle_timeout = "10s"`.
+    #[arg(long, env = "DORMOUSE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The address to serve on; port 0 picks a free one [default: 127.0.0.1:8094].
+    #[arg(long, env = "DORMOUSE_LISTEN", value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The data folder; made if it does not exist [default: ./data].
+    #[arg(long, env = "DORMOUSE_DATA", value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
+    /// What an answer promises: `fsync` survives loss of power, `os` a crash of the process
+    /// [default: fsync].
+    #[arg(long, env = "DORMOUSE_DURABILITY")]
+    pub(crate) durability: Option<Durability>,
+    /// `open`: serve without tokens on an address that is not loopback.
+    #[arg(long, env = "DORMOUSE_AUTH")]
+    pub(crate) auth: Option<Auth>,
+    /// An origin whose pages may connect, such as `https://app.example`; may be given several
+    /// times [default: pages of this machine, when serving on loopback].
+    #[arg(long, env = "DORMOUSE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub(crate) allow_origin: Option<Vec<String>>,
+    /// An object that nobody used for so long leaves memory [default: 10s].
+    #[arg(long, env = "DORMOUSE_IDLE_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    pub(crate) idle_timeout: Option<Duration>,
+    /// Most objects in memory at once [default: what the file limit allows].
+    #[arg(long, env = "DORMOUSE_OBJECTS_RESIDENT_MAX", value_name = "N")]
+    pub(crate) objects_resident_max: Option<usize>,
+    /// Most sockets at once [default: what the file limit allows].
+    #[arg(long, env = "DORMOUSE_SOCKETS_MAX", value_name = "N")]
+    pub(crate) sockets_max: Option<usize>,
+    /// Threads that serve HTTP and sockets [default: one per core].
+    #[arg(long, env = "DORMOUSE_WORKERS", value_name = "N")]
+    pub(crate) workers: Option<usize>,
+    /// Threads that run objects [default: one per core].
+    #[arg(long, env = "DORMOUSE_LANES", value_name = "N")]
+    pub(crate) lanes: Option<usize>,
+    /// Largest message a socket may send, in bytes [default: 1048576].
+    #[arg(long, env = "DORMOUSE_MESSAGE_BYTES_MAX", value_name = "BYTES")]
+    pub(crate) message_bytes_max: Option<usize>,
+    /// How often sockets are pinged; one that missed a ping is closed [default: 30s].
+    #[arg(long, env = "DORMOUSE_HEARTBEAT_INTERVAL", value_name = "DURATION", value_parser = duration)]
+    pub(crate) heartbeat_interval: Option<Duration>,
+    /// On shutdown, sockets come back spread over this time [default: 5s].
+    #[arg(long, env = "DORMOUSE_DRAIN_WINDOW", value_name = "DURATION", value_parser = duration)]
+    pub(crate) drain_window: Option<Duration>,
+    /// Serve `/echo`, a socket that echoes every message.
+    #[arg(long, env = "DORMOUSE_ECHO", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) echo: Option<bool>,
+    /// Form of the log on standard error [default: text].
+    #[arg(long, env = "DORMOUSE_LOG_FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// What to log, such as `info` or `dormouse_node=debug` [default: info].
+    #[arg(long, env = "DORMOUSE_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+}
+
+/// What an acknowledged write survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Durability {
+    /// Loss of power.
+    Fsync,
+    /// A crash of the process.
+    Os,
+}
+
+impl Durability {
+    /// The name in settings and in `/healthz`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Durability::Fsync => "fsync",
+            Durability::Os => "os",
+        }
+    }
+}
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Auth {
+    /// Everybody who reaches the address.
+    Open,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object per line.
+    Json,
+}
+
+/// All settings, decided.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data: PathBuf,
+    pub(crate) durability: Durability,
+    /// Empty: the rule for loopback.
+    pub(crate) allow_origin: Vec<String>,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) objects_resident_max: Option<usize>,
+    pub(crate) sockets_max: Option<usize>,
+    pub(crate) workers: usize,
+    pub(crate) lanes: usize,
+    pub(crate) message_bytes_max: usize,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) drain_window: Duration,
+    pub(crate) echo: bool,
+    pub(crate) log_format: LogFormat,
+    pub(crate) log: String,
+}
+
+/// Settings that cannot be used. Nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error("cannot read the settings file {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("settings file {path}: {what}")]
+    File { path: PathBuf, what: String },
+    #[error("`{name}` must be {bound}")]
+    Range { name: &'static str, bound: &'static str },
+    #[error(
+        "{listen} can be reached from other machines and no tokens are configured; \
+         listen on 127.0.0.1, or say `--auth open` if everybody may call"
+    )]
+    OpenToOthers { listen: SocketAddr },
+    #[error("DORMOUSE_AUTH_SECRET is set, but this version cannot check tokens yet; unset it")]
+    Tokens,
+    #[error("`allow_origin`: {0}")]
+    Origin(String),
+    #[error("`log`: {0}")]
+    Log(String),
+    #[error(
+        "the process may open {limit} files; {reserved} are reserved, {sockets} sockets and \
+         2 × {objects} resident objects do not fit: raise `ulimit -n` or lower `sockets_max` or \
+         `objects_resident_max`"
+    )]
+    Descriptors { limit: u64, reserved: u64, sockets: u64, objects: u64 },
+}
+
+/// The settings file. Names are those of the flags with underscores.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<SocketAddr>,
+    data: Option<PathBuf>,
+    durability: Option<Durability>,
+    auth: Option<Auth>,
+    allow_origin: Option<Vec<String>>,
+    idle_timeout: Option<DurationText>,
+    objects_resident_max: Option<usize>,
+    sockets_max: Option<usize>,
+    workers: Option<usize>,
+    lanes: Option<usize>,
+    message_bytes_max: Option<usize>,
+    heartbeat_interval: Option<DurationText>,
+    drain_window: Option<DurationText>,
+    echo: Option<bool>,
+    log_format: Option<LogFormat>,
+    log: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct DurationText(Duration);
+
+impl TryFrom<String> for DurationText {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<DurationText, String> {
+        duration(&text).map(DurationText)
+    }
+}
+
+/// The smallest idle timeout: below it an object would leave between two calls of one client.
+const IDLE_TIMEOUT_MIN: Duration = Duration::from_millis(50);
+
+/// The smallest time between two pings.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
+
+/// The largest message limit: a message is held in memory whole.
+const MESSAGE_BYTES_CEILING: usize = 64 << 20;
+
+/// The most threads of one sort.
+const THREADS_MAX: usize = 256;
+
+impl Settings {
+    /// Flags and environment (which clap has joined) over the settings file over defaults.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that cannot be used.
+    pub(crate) fn resolve(args: &ServeArgs) -> Result<Settings, SettingsError> {
+        let file = match &args.config {
+            Some(path) => File::read(path)?,
+            None => File::default(),
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let args = args.clone();
+        let settings = Settings {
+            listen: args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8094))),
+            data: args.data.or(file.data).unwrap_or_else(|| PathBuf::from("./data")),
+            durability: args.durability.or(file.durability).unwrap_or(Durability::Fsync),
+            allow_origin: args.allow_origin.or(file.allow_origin).unwrap_or_default(),
+            idle_timeout: either(args.idle_timeout, file.idle_timeout, Duration::from_secs(10)),
+            objects_resident_max: args.objects_resident_max.or(file.objects_resident_max),
+            sockets_max: args.sockets_max.or(file.sockets_max),
+            workers: args.workers.or(file.workers).unwrap_or(cores),
+            lanes: args.lanes.or(file.lanes).unwrap_or(cores),
+            message_bytes_max: args
+                .message_bytes_max
+                .or(file.message_bytes_max)
+                .unwrap_or(1024 * 1024),
+            heartbeat_interval: either(
+                args.heartbeat_interval,
+                file.heartbeat_interval,
+                Duration::from_secs(30),
+            ),
+            drain_window: either(args.drain_window, file.drain_window, Duration::from_secs(5)),
+            echo: args.echo.or(file.echo).unwrap_or(false),
+            log_format: args.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+            log: args.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+        };
+        settings.check(args.auth.or(file.auth))?;
+        Ok(settings)
+    }
+
+    fn check(&self, auth: Option<Auth>) -> Result<(), SettingsError> {
+        if std::env::var_os("DORMOUSE_AUTH_SECRET").is_some() {
+            return Err(SettingsError::Tokens);
+        }
+        if !self.listen.ip().is_loopback() && auth != Some(Auth::Open) {
+            return Err(SettingsError::OpenToOthers { listen: self.listen });
+        }
+        let ranges = [
+            (self.idle_timeout >= IDLE_TIMEOUT_MIN, "idle_timeout", "at least 50ms"),
+            (self.heartbeat_interval >= HEARTBEAT_MIN, "heartbeat_interval", "at least 100ms"),
+            ((1..=THREADS_MAX).contains(&self.workers), "workers", "1 to 256"),
+            ((1..=THREADS_MAX).contains(&self.lanes), "lanes", "1 to 256"),
+            (self.objects_resident_max != Some(0), "objects_resident_max", "at least 1"),
+            (self.sockets_max != Some(0), "sockets_max", "at least 1"),
+            (
+                (1..=MESSAGE_BYTES_CEILING).contains(&self.message_bytes_max),
+                "message_bytes_max",
+                "1 to 67108864",
+            ),
+        ];
+        match ranges.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, name, bound)) => Err(SettingsError::Range { name, bound }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> Result<File, SettingsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|err| {
+            let line = err.span().map(|span| text[..span.start].lines().count().max(1));
+            let at = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            let what = format!("{at}{}", err.message().replace('\n', " "));
+            SettingsError::File { path: path.to_owned(), what }
+        })
+    }
+}
+
+fn either(flag: Option<Duration>, file: Option<DurationText>, default: Duration) -> Duration {
+    flag.or(file.map(|text| text.0)).unwrap_or(default)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|err| format!("{err}; write it like `10s` or `500ms`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    fn resolve(file: &tempfile::NamedTempFile, args: ServeArgs) -> Result<Settings, SettingsError> {
+        Settings::resolve(&ServeArgs { config: Some(file.path().to_owned()), ..args })
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let file = file("listen = \"127.0.0.1:1\"\nidle_timeout = \"3s\"\necho = true\n");
+
+        let args = ServeArgs { idle_timeout: Some(Duration::from_secs(7)), ..ServeArgs::default() };
+        let settings = resolve(&file, args).unwrap();
+
+        assert_eq!(settings.listen.port(), 1);
+        assert_eq!(settings.idle_timeout, Duration::from_secs(7));
+        assert!(settings.echo);
+        assert_eq!(settings.heartbeat_interval, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn an_unknown_setting_is_named_with_its_line() {
+        let err = resolve(&file("echo = true\nidle = 3\n"), ServeArgs::default()).unwrap_err();
+
+        let message = err.to_string();
+        assert!(
+            message.contains("line 2") && message.contains("unknown field `idle`"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_address_for_others_needs_a_word() {
+        let listen = Some(SocketAddr::from(([0, 0, 0, 0], 80)));
+        let silent = ServeArgs { listen, ..ServeArgs::default() };
+        let said = ServeArgs { auth: Some(Auth::Open), ..silent.clone() };
+
+        assert!(matches!(Settings::resolve(&silent), Err(SettingsError::OpenToOthers { .. })));
+        assert!(Settings::resolve(&said).is_ok());
+    }
+}

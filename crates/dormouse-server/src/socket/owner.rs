@@ -1,0 +1,172 @@
+//! What messages of sockets mean. Runs on the hub's thread; nothing here waits.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dormouse::{Attach, Caller, Random, Refill, Resolved, Session, SessionId, Since};
+use dormouse_node::{Answered, Node, ObjectRef, Reply};
+use dormouse_socket::{
+    CloseCause, HubHandle, Owner, SocketCx, SocketId, ToHub, TopicId, binary_frame, text_frame,
+};
+
+use crate::socket::frames::{self, CallId, CallMessage, ClientMessage};
+use crate::socket::route::{Filter, ObjectRoute};
+
+/// The owner of the sockets of one hub.
+pub(crate) struct SocketOwner {
+    node: Node,
+    hub: HubHandle,
+}
+
+/// What a hub keeps for each socket.
+pub(crate) enum SocketSession {
+    /// A socket of an object.
+    Object {
+        object: ObjectRef,
+        session: Session,
+        /// Until the object has been asked to attach the socket.
+        start: Option<Box<Start>>,
+    },
+    /// A socket of `/echo`.
+    Echo,
+}
+
+/// With what a socket starts.
+pub(crate) struct Start {
+    since: Option<Since>,
+    filter: Option<Filter>,
+}
+
+impl SocketSession {
+    /// The session of a socket that has just been accepted.
+    pub(crate) fn new(node: &Node, route: ObjectRoute) -> SocketSession {
+        let ObjectRoute { kind, key, since, filter } = route;
+        SocketSession::Object {
+            object: node.object(&kind, &key),
+            session: Session { id: SessionId::from_random(Random::system().bytes()), user: None },
+            start: Some(Box::new(Start { since, filter })),
+        }
+    }
+}
+
+impl SocketOwner {
+    pub(crate) fn new(node: Node, hub: HubHandle) -> SocketOwner {
+        SocketOwner { node, hub }
+    }
+
+    fn call(
+        &self,
+        socket: &mut SocketCx<'_, SocketSession>,
+        object: &ObjectRef,
+        session: &Session,
+        message: CallMessage,
+    ) {
+        let CallMessage { id, method, params } = message;
+        let kind = object.kind();
+        let caller = Caller { user: session.user.clone(), session: Some(session.id) };
+        let mut new_id = (self.node.clock().now(), Random::system());
+        let resolved = match kind.resolve(&method, params, Some(object.key()), caller, &mut new_id)
+        {
+            Ok(resolved) => resolved,
+            Err(err) => return send(socket, &frames::error(Some(&id), &err)),
+        };
+        socket.await_answer();
+        let reply = self.reply(socket.id(), id);
+        match resolved {
+            Resolved::Object { call, .. } => self.node.call(object, call, reply),
+            Resolved::Listing(call) => {
+                let (kind, store, after) =
+                    (Arc::clone(kind), self.node.store().clone(), socket.offset());
+                actix_rt::task::spawn_blocking(move || {
+                    let result = kind.list(store.catalog(), call);
+                    reply.answer(Answered { result, tail: dormouse::Offset::new(after) });
+                });
+            }
+        }
+    }
+
+    /// Sends the answer of a call to the socket it came from, after the events it must follow.
+    fn reply(&self, socket: SocketId, id: CallId) -> Reply {
+        let hub = self.hub.clone();
+        Reply::new(move |Answered { result, tail }| {
+            let frames = text_frame(&frames::answer(&id, &result));
+            hub.send(ToHub::Direct { socket, frames, after: tail.get(), settles: 1 });
+        })
+    }
+
+    fn filter(
+        &self,
+        socket: &mut SocketCx<'_, SocketSession>,
+        object: &ObjectRef,
+        names: Vec<String>,
+    ) {
+        match Filter::new(names, object.kind().event_types()) {
+            Ok(filter) => {
+                socket.set_filter(filter.mask);
+                let offset = socket.offset();
+                send(socket, &frames::filtered(&filter.names, offset));
+            }
+            Err(err) => send(socket, &frames::error(None, &err)),
+        }
+    }
+}
+
+impl Owner for SocketOwner {
+    type Session = SocketSession;
+
+    fn opened(&self, socket: SocketId, session: &mut SocketSession) {
+        let SocketSession::Object { object, session, start } = session else { return };
+        let Some(start) = start.take() else { return };
+        let Start { since, filter } = *start;
+        let mut mask = u128::MAX;
+        if let Some(filter) = filter {
+            mask = filter.mask.0;
+            let offset = since.as_ref().map_or(0, |since| since.offset.get());
+            let frames = text_frame(&frames::filtered(&filter.names, offset));
+            self.hub.send(ToHub::Direct { socket, frames, after: 0, settles: 0 });
+        }
+        self.node.attach(object, socket, Attach { session: session.clone(), since, mask });
+    }
+
+    fn message(&self, socket: &mut SocketCx<'_, SocketSession>, text: &str) {
+        let (object, session) = match socket.session() {
+            SocketSession::Object { object, session, .. } => (object.clone(), session.clone()),
+            SocketSession::Echo => return socket.send(text_frame(text)),
+        };
+        match frames::parse(text) {
+            Ok(ClientMessage::Ping) => {
+                let pong = frames::pong(self.node.clock().now(), socket.offset());
+                send(socket, &pong);
+            }
+            Ok(ClientMessage::Filter(message)) => self.filter(socket, &object, message.events),
+            Ok(ClientMessage::Call(message)) => self.call(socket, &object, &session, message),
+            Err(bad) => send(socket, &frames::error(bad.id.as_ref(), &bad.err)),
+        }
+    }
+
+    fn binary(&self, socket: &mut SocketCx<'_, SocketSession>, bytes: &[u8]) {
+        // Only `/echo` takes binary messages.
+        if matches!(socket.session(), SocketSession::Echo) {
+            socket.send(binary_frame(bytes));
+        }
+    }
+
+    fn refill(&self, socket: SocketId, session: &SocketSession, _: TopicId, after: u64) {
+        if let SocketSession::Object { object, session, .. } = session {
+            let refill = Refill { session: session.clone(), after: dormouse::Offset::new(after) };
+            self.node.refill(object, socket, refill);
+        }
+    }
+
+    fn closed(&self, socket: SocketId, session: SocketSession, cause: CloseCause) {
+        if let SocketSession::Object { object, .. } = &session {
+            tracing::debug!(%socket, key = %object.key(), cause = cause.as_str(), "socket closed");
+            self.node.detach(object, socket);
+        }
+    }
+}
+
+fn send(socket: &mut SocketCx<'_, SocketSession>, json: &str) {
+    let frame: Bytes = text_frame(json);
+    socket.send(frame);
+}

@@ -1,0 +1,121 @@
+//! The handshake of a socket, below the application: once it is answered, the stream leaves HTTP.
+
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::rc::Rc;
+
+use actix_codec::Framed;
+use actix_http::{Request, h1};
+use actix_service::{Service, ServiceFactory};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use dormouse_socket::{Accept, EventMask, Handshake, Hub, TopicId, refuse, switch_protocols};
+use tokio::net::TcpStream;
+
+use crate::http::{FrontDoor, Problem};
+use crate::socket::owner::{SocketOwner, SocketSession};
+use crate::socket::route::{self, Destination};
+
+/// Sockets of `/echo` belong to no object.
+const ECHO_TOPIC: TopicId = TopicId(0);
+
+/// The upgrade service of one HTTP worker.
+#[derive(Clone)]
+pub(crate) struct UpgradeService {
+    door: FrontDoor,
+    hub: Rc<Hub<SocketOwner>>,
+}
+
+type UpgradeRequest = (Request, Framed<TcpStream, h1::Codec>);
+
+impl UpgradeService {
+    pub(crate) fn new(door: FrontDoor, hub: Rc<Hub<SocketOwner>>) -> UpgradeService {
+        UpgradeService { door, hub }
+    }
+
+    async fn upgrade(self, request: Request, framed: Framed<TcpStream, h1::Codec>) {
+        let accepted = self.check(&request);
+        // A client that is gone needs no answer; there is nothing else that could fail.
+        match accepted {
+            Ok((handshake, destination)) => {
+                let subprotocol = handshake.subprotocols().find(|name| *name == "dormouse");
+                if let Ok(upgraded) = switch_protocols(framed, &handshake, subprotocol).await {
+                    self.hub.accept(upgraded, self.start(destination));
+                }
+            }
+            Err(problem) => _ = refuse(framed, problem.into_response().map_into_boxed_body()).await,
+        }
+    }
+
+    /// Everything that can be wrong, before anything is allocated for the object.
+    fn check(&self, request: &Request) -> Result<(Handshake, Destination), Problem> {
+        let head = request.head();
+        self.door
+            .origins
+            .check(head)
+            .map_err(|err| Problem::new(err.status(), "FORBIDDEN", err.to_string()))?;
+        let destination = route::find(&self.door, &head.uri)?;
+        let handshake = Handshake::check(head).map_err(|err| {
+            let code = if err.status() == actix_http::StatusCode::UPGRADE_REQUIRED {
+                "UPGRADE_REQUIRED"
+            } else {
+                "BAD_REQUEST"
+            };
+            let problem = Problem::new(err.status(), code, err.to_string());
+            err.headers().iter().fold(problem, |problem, (name, value)| {
+                problem.header(HeaderName::from_static(name), HeaderValue::from_static(value))
+            })
+        })?;
+        Ok((handshake, destination))
+    }
+
+    fn start(&self, destination: Destination) -> Accept<SocketSession> {
+        match destination {
+            Destination::Object(route) => {
+                let filter = route.filter.as_ref().map_or(EventMask::ALL, |filter| filter.mask);
+                let from = route.since.as_ref().map_or(0, |since| since.offset.get());
+                let session = SocketSession::new(&self.door.node, *route);
+                let topic = match &session {
+                    SocketSession::Object { object, .. } => object.topic(),
+                    SocketSession::Echo => ECHO_TOPIC,
+                };
+                Accept { topic, filter, from, binary: false, session }
+            }
+            Destination::Echo => Accept {
+                topic: ECHO_TOPIC,
+                filter: EventMask::ALL,
+                from: 0,
+                binary: true,
+                session: SocketSession::Echo,
+            },
+        }
+    }
+}
+
+impl ServiceFactory<UpgradeRequest> for UpgradeService {
+    type Response = ();
+    type Error = actix_web::Error;
+    type Config = ();
+    type Service = UpgradeService;
+    type InitError = ();
+    type Future = Ready<Result<UpgradeService, ()>>;
+
+    fn new_service(&self, (): ()) -> Self::Future {
+        ready(Ok(self.clone()))
+    }
+}
+
+impl Service<UpgradeRequest> for UpgradeService {
+    type Response = ();
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<(), actix_web::Error>>>>;
+
+    actix_service::always_ready!();
+
+    fn call(&self, (request, framed): UpgradeRequest) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move {
+            service.upgrade(request, framed).await;
+            Ok(())
+        })
+    }
+}
