@@ -22,7 +22,8 @@ pub struct HubConfig {
     /// How long a socket may be behind the tail, or leave what waits for it unread; past it close
     /// 1013.
     pub behind_max: Duration,
-    /// Time between two pings to a socket. One that was not heard from in between is closed.
+    /// Time between two pings to a socket. One that was not heard from in between is closed. The
+    /// first ping comes one to two heartbeats after the socket was accepted.
     pub heartbeat: Duration,
     /// How long a socket is kept for the client's part of the closing handshake.
     pub close_wait: Duration,

@@ -235,6 +235,8 @@ impl<O: Owner> Driver<O> {
             ToHub::Close { socket: id, code, reason } => {
                 let Some(socket) = self.sockets.get_mut(id) else { return };
                 socket.judge(Verdict::Owner(code, reason), env);
+                // What follows in the same turn comes too late.
+                self.settle(id.slot());
             }
             ToHub::Drain { reason, within } => self.drain(reason, within),
         }

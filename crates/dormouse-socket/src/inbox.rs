@@ -41,7 +41,8 @@ pub enum ToHub {
         socket: SocketId,
         /// The object that answers, and that the socket is subscribed to.
         topic: TopicId,
-        /// A frame that comes before the events, such as a snapshot.
+        /// A frame that comes before the events, such as a snapshot. If events that were queued before
+        /// it have to be given up, it is given up too, and its socket asks again from before them.
         direct: Option<Bytes>,
         /// The log events that the socket lacks, in order, as many as are sent at once.
         batch: Batch,
@@ -51,7 +52,7 @@ pub enum ToHub {
         tail: bool,
     },
     /// Frames for one socket: a result, an error, an acknowledgement. Never dropped while the socket
-    /// is open.
+    /// is open, and never out of order with other direct frames.
     Direct {
         /// For whom.
         socket: SocketId,
@@ -181,7 +182,8 @@ impl HubHandle {
 }
 
 impl HubInbox {
-    pub(crate) fn index(&self) -> HubIndex {
+    /// Which hub this is the inbox of.
+    pub fn index(&self) -> HubIndex {
         self.shared.index
     }
 

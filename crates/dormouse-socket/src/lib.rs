@@ -18,8 +18,8 @@
 //!   the [`ToHub::Attach`] that reached the tail of the log, so none is lost or doubled. A hole in
 //!   the offsets is treated as falling behind and repaired by a refill.
 //! * **Whole frames.** A frame of which one byte was written is finished before anything else.
-//! * **Direct frames keep.** A direct frame is never dropped while its socket is open, and never
-//!   overtakes the event it must follow.
+//! * **Direct frames keep.** A direct frame is never dropped while its socket is open. It never
+//!   overtakes the event it must follow, nor another direct frame.
 //! * **Everything is bounded**: by [`HubConfig`] per socket, by [`INBOX_BYTES_MAX`] per hub.
 
 mod batch;

@@ -15,11 +15,11 @@ use crate::id::EventMask;
 /// # Invariants
 ///
 /// * `queue` is in wire order, and of all its pieces only the first can be partly written.
-/// * `held` is sorted by the offset that each frame must follow; frames with the same offset keep
-///   the order in which they came.
+/// * Direct frames keep the order in which they came: while any is in `held`, later ones are too.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     queue: VecDeque<Piece>,
+    /// Direct frames that must wait for an event, each with that event's offset, or for such a frame.
     held: VecDeque<(u64, Bytes)>,
     event_bytes: usize,
     direct_bytes: usize,
@@ -34,8 +34,14 @@ pub(crate) struct Outgoing {
 
 #[derive(Debug)]
 enum Piece {
+    /// Frames of a batch; `at` moves as they are written.
     Events { batch: Batch, at: usize, end: usize },
+    /// What replaces all that the client knows. It counts with the events that it stands for.
+    Snapshot { frame: Bytes },
+    /// Frames that must follow the event `after`.
     Direct { frames: Bytes, after: u64 },
+    /// Frames of the protocol itself.
+    Control { frame: Bytes },
 }
 
 impl Outgoing {
@@ -65,12 +71,12 @@ impl Outgoing {
             && self.behind_since.is_none()
     }
 
-    /// Bytes of events that are queued and not written.
+    /// Bytes of events and snapshots that are queued and not written.
     pub(crate) fn event_bytes(&self) -> usize {
         self.event_bytes
     }
 
-    /// Bytes of direct frames that are queued or held, and not written.
+    /// Bytes of all other frames that are queued or held, and not written.
     pub(crate) fn direct_bytes(&self) -> usize {
         self.direct_bytes
     }
@@ -99,30 +105,44 @@ impl Outgoing {
         self.front_is_started = written > 0;
     }
 
-    /// Queues frames that must follow the event `after`, which is queued, sent or filtered.
-    pub(crate) fn push_direct(&mut self, frames: Bytes, after: u64, now: Instant) {
-        if frames.is_empty() {
+    /// Queues a snapshot. It is given up only together with events before it.
+    pub(crate) fn push_snapshot(&mut self, frame: Bytes, now: Instant) {
+        if frame.is_empty() {
             return;
         }
         self.begin_wait(now);
-        self.direct_bytes += frames.len();
-        self.queue.push_back(Piece::Direct { frames, after });
+        self.event_bytes += frame.len();
+        self.queue.push_back(Piece::Snapshot { frame });
     }
 
-    /// Keeps frames until the event `after` has been queued, sent or filtered.
-    pub(crate) fn hold(&mut self, frames: Bytes, after: u64) {
-        self.direct_bytes += frames.len();
-        self.insert_held(frames, after);
+    /// Queues a frame of the protocol, which follows nothing but what is queued.
+    pub(crate) fn push_control(&mut self, frame: Bytes, now: Instant) {
+        self.begin_wait(now);
+        self.direct_bytes += frame.len();
+        self.queue.push_back(Piece::Control { frame });
     }
 
-    /// Queues the held frames whose event is at or before `offset`.
-    pub(crate) fn release(&mut self, offset: u64, now: Instant) {
-        let released = self.held.partition_point(|(after, _)| *after <= offset);
-        if released > 0 {
-            self.begin_wait(now);
+    /// Takes frames that must follow the event `after`, while the socket is at `offset`: queues them
+    /// or holds them back.
+    pub(crate) fn push_direct(&mut self, frames: Bytes, after: u64, offset: u64, now: Instant) {
+        if frames.is_empty() {
+            return;
         }
-        let released = self.held.drain(..released);
-        self.queue.extend(released.map(|(after, frames)| Piece::Direct { frames, after }));
+        self.direct_bytes += frames.len();
+        self.held.push_back((after, frames));
+        self.release(offset, now);
+    }
+
+    /// Queues the held frames that need not wait any more, as the socket is at `offset`.
+    pub(crate) fn release(&mut self, offset: u64, now: Instant) {
+        while let Some((after, frames)) = self.held.pop_front() {
+            if after > offset {
+                self.held.push_front((after, frames));
+                return;
+            }
+            self.begin_wait(now);
+            self.queue.push_back(Piece::Direct { frames, after });
+        }
     }
 
     /// Remembers the filter that held up to `offset`, as events before it may have to be sent again.
@@ -151,36 +171,39 @@ impl Outgoing {
 
     /// Gives up the events that are not partly written.
     ///
-    /// Returns the offset of the first log event that was given up, if any was. Direct frames that
-    /// must follow it, or a later one, are held.
+    /// Returns the offset of the first log event that was given up, if any was. Snapshots behind it
+    /// go too; direct frames that must follow it, and all behind those, are held.
     pub(crate) fn drop_events(&mut self) -> Option<u64> {
         let mut first_dropped: Option<u64> = None;
         let mut kept = VecDeque::new();
-        let mut overtaken = Vec::new();
-        self.event_bytes = 0;
+        let mut overtaken = VecDeque::new();
 
         for (index, piece) in self.queue.drain(..).enumerate() {
+            let is_started = index == 0 && self.front_is_started;
             match piece {
                 Piece::Events { batch, at, end } => {
-                    let is_started = index == 0 && self.front_is_started;
                     let keep_to = if is_started { batch.frame_end(at).min(end) } else { at };
                     first_dropped = first_dropped.or(batch.first_offset_in(keep_to..end));
                     if keep_to > at {
-                        self.event_bytes += keep_to - at;
                         kept.push_back(Piece::Events { batch, at, end: keep_to });
                     }
                 }
-                Piece::Direct { frames, after } => match first_dropped {
-                    Some(dropped) if after >= dropped => overtaken.push((after, frames)),
-                    _ => kept.push_back(Piece::Direct { frames, after }),
-                },
+                Piece::Snapshot { .. } if first_dropped.is_some() => {}
+                Piece::Direct { frames, after }
+                    if !overtaken.is_empty() || first_dropped.is_some_and(|drop| after >= drop) =>
+                {
+                    overtaken.push_back((after, frames));
+                }
+                piece @ (Piece::Snapshot { .. } | Piece::Direct { .. } | Piece::Control { .. }) => {
+                    kept.push_back(piece);
+                }
             }
         }
         self.front_is_started &= !kept.is_empty();
+        self.event_bytes = kept.iter().filter(|p| p.is_of_log()).map(|p| p.bytes().len()).sum();
         self.queue = kept;
-        for (after, frames) in overtaken {
-            self.insert_held(frames, after);
-        }
+        overtaken.append(&mut self.held);
+        self.held = overtaken;
         first_dropped
     }
 
@@ -189,7 +212,9 @@ impl Outgoing {
         self.drop_events();
         self.held.clear();
         self.queue.truncate(usize::from(self.front_is_started));
-        self.direct_bytes = self.queue.iter().map(Piece::direct_bytes).sum();
+        let left = self.queue.front();
+        let (of_log, bytes) = left.map_or((false, 0), |p| (p.is_of_log(), p.bytes().len()));
+        (self.event_bytes, self.direct_bytes) = if of_log { (bytes, 0) } else { (0, bytes) };
         self.former_filters.clear();
         self.behind_since = None;
     }
@@ -208,14 +233,14 @@ impl Outgoing {
             let length = front.bytes().len();
             let taken = length.min(written);
             match front {
-                Piece::Events { at, .. } => {
-                    *at += taken;
-                    self.event_bytes -= taken;
-                }
-                Piece::Direct { frames, .. } => {
-                    frames.advance(taken);
-                    self.direct_bytes -= taken;
-                }
+                Piece::Events { at, .. } => *at += taken,
+                Piece::Snapshot { frame } | Piece::Control { frame } => frame.advance(taken),
+                Piece::Direct { frames, .. } => frames.advance(taken),
+            }
+            if front.is_of_log() {
+                self.event_bytes -= taken;
+            } else {
+                self.direct_bytes -= taken;
             }
             self.front_is_started = taken < length;
             if !self.front_is_started {
@@ -230,25 +255,22 @@ impl Outgoing {
             self.progress_at = now;
         }
     }
-
-    fn insert_held(&mut self, frames: Bytes, after: u64) {
-        let at = self.held.partition_point(|(held_after, _)| *held_after <= after);
-        self.held.insert(at, (after, frames));
-    }
 }
 
 impl Piece {
     fn bytes(&self) -> &[u8] {
         match self {
             Piece::Events { batch, at, end } => &batch.bytes()[*at..*end],
+            Piece::Snapshot { frame } | Piece::Control { frame } => frame,
             Piece::Direct { frames, .. } => frames,
         }
     }
 
-    fn direct_bytes(&self) -> usize {
+    /// Whether the log has it, so that it can be given up and asked for again.
+    fn is_of_log(&self) -> bool {
         match self {
-            Piece::Events { .. } => 0,
-            Piece::Direct { frames, .. } => frames.len(),
+            Piece::Events { .. } | Piece::Snapshot { .. } => true,
+            Piece::Direct { .. } | Piece::Control { .. } => false,
         }
     }
 }
@@ -283,7 +305,7 @@ mod tests {
     fn pieces_leave_in_order_and_partial_writes_are_taken_off() {
         let (mut outgoing, now) = outgoing();
         outgoing.push_events(&batch(1..4), 0..9, now);
-        outgoing.push_direct(Bytes::from_static(b"direct"), 3, now);
+        outgoing.push_direct(Bytes::from_static(b"direct"), 3, 3, now);
 
         outgoing.wrote(4, now);
 
@@ -300,24 +322,39 @@ mod tests {
     #[test]
     fn falling_behind_finishes_the_started_frame_and_holds_what_must_follow_dropped_events() {
         let (mut outgoing, now) = outgoing();
-        outgoing.push_events(&batch(1..4), 0..9, now);
-        outgoing.push_direct(Bytes::from_static(b"[after 3]"), 3, now);
-        outgoing.push_events(&batch(4..6), 0..6, now);
-        outgoing.push_direct(Bytes::from_static(b"[after 1]"), 1, now);
-        outgoing.hold(Bytes::from_static(b"[after 9]"), 9);
-        outgoing.push_direct(Bytes::from_static(b"[after 5]"), 5, now);
+        outgoing.push_events(&batch(1..3), 0..6, now);
+        outgoing.push_direct(Bytes::from_static(b"[after 1]"), 1, 2, now);
+        outgoing.push_events(&batch(3..6), 0..9, now);
+        outgoing.push_direct(Bytes::from_static(b"[after 3]"), 3, 5, now);
+        outgoing.push_control(Bytes::from_static(b"[control]"), now);
+        outgoing.push_direct(Bytes::from_static(b"[after 0]"), 0, 5, now);
+        outgoing.push_direct(Bytes::from_static(b"[after 9]"), 9, 5, now);
         outgoing.wrote(4, now);
 
         let dropped = outgoing.drop_events();
 
         assert_eq!(dropped, Some(3), "event 2 had begun");
-        assert_eq!(rest(&outgoing), "2[after 1]");
-        assert_eq!(outgoing.event_bytes(), 2);
-        outgoing.release(4, now);
-        assert_eq!(rest(&outgoing), "2[after 1][after 3]");
+        assert_eq!(rest(&outgoing), "2[after 1][control]");
+        assert_eq!((outgoing.event_bytes(), outgoing.direct_bytes()), (2, 5 * 9));
+        outgoing.release(2, now);
+        assert_eq!(rest(&outgoing), "2[after 1][control]");
+        outgoing.release(5, now);
+        assert_eq!(rest(&outgoing), "2[after 1][control][after 3][after 0]");
         outgoing.release(9, now);
-        assert_eq!(rest(&outgoing), "2[after 1][after 3][after 5][after 9]");
-        assert_eq!(outgoing.direct_bytes(), 4 * 9);
+        assert_eq!(rest(&outgoing), "2[after 1][control][after 3][after 0][after 9]");
+    }
+
+    #[test]
+    fn a_snapshot_is_given_up_only_with_events_before_it() {
+        let (mut outgoing, now) = outgoing();
+        outgoing.push_snapshot(Bytes::from_static(b"[snapshot 3]"), now);
+        outgoing.push_events(&batch(4..6), 0..6, now);
+        outgoing.push_snapshot(Bytes::from_static(b"[snapshot 9]"), now);
+
+        assert_eq!(outgoing.drop_events(), Some(4));
+
+        assert_eq!(rest(&outgoing), "[snapshot 3]");
+        assert_eq!(outgoing.event_bytes(), 12);
     }
 
     #[test]
@@ -334,8 +371,9 @@ mod tests {
     #[test]
     fn a_close_that_cannot_wait_leaves_only_the_started_piece() {
         let (mut outgoing, now) = outgoing();
-        outgoing.push_direct(Bytes::from_static(b"first"), 0, now);
-        outgoing.push_direct(Bytes::from_static(b"second"), 0, now);
+        outgoing.push_direct(Bytes::from_static(b"first"), 0, 0, now);
+        outgoing.push_direct(Bytes::from_static(b"second"), 0, 0, now);
+        outgoing.push_direct(Bytes::from_static(b"held"), 9, 0, now);
         outgoing.push_events(&batch(1..3), 0..6, now);
         outgoing.wrote(2, now);
 

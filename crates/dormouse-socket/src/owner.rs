@@ -70,7 +70,8 @@ impl<'a, S> SocketCx<'a, S> {
         self.session
     }
 
-    /// Sends one or more whole frames to this socket, after everything that is queued for it.
+    /// Sends one or more whole frames to this socket, after everything that is queued for it and
+    /// after the direct frames that wait for an event.
     pub fn send(&mut self, frames: Bytes) {
         let after = self.socket.offset();
         self.socket.push_direct(frames, after, self.env);

@@ -101,10 +101,12 @@ impl<O: Owner> Driver<O> {
             Item::Binary(bytes) if takes_messages => {
                 self.call_owner(slot, |owner, cx| owner.binary(cx, bytes));
             }
-            Item::Ping(payload) => socket.push_direct(pong_frame(payload), 0, &mut self.env),
+            Item::Ping(payload) if socket.phase == Phase::Open => {
+                socket.push_control(pong_frame(payload), &mut self.env);
+            }
             Item::Close(code) => socket.judge(Verdict::Peer(code), &mut self.env),
             // Whatever comes counts as heard; a closing connection takes no messages.
-            Item::Pong | Item::Text(_) | Item::Binary(_) => {}
+            Item::Ping(_) | Item::Pong | Item::Text(_) | Item::Binary(_) => {}
         }
         // A message after the one that ended the connection must find it ended.
         if self.sockets.at_mut(slot).is_some_and(|socket| socket.verdict.is_some()) {

@@ -4,6 +4,7 @@
 //! [`Verdict`], and the hub looks at every socket that was touched at the end of each step.
 
 use std::io::{self, IoSlice};
+use std::mem;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -49,6 +50,8 @@ pub(crate) struct Socket<S> {
     is_watched: bool,
     /// Whether it was not read although there may be something to read.
     pub(super) is_paused: bool,
+    /// Whether no heartbeat has passed yet.
+    is_new: bool,
     was_pinged: bool,
     was_heard: bool,
     is_shut: bool,
@@ -138,6 +141,7 @@ impl<S> Socket<S> {
             is_touched: false,
             is_watched: false,
             is_paused: false,
+            is_new: true,
             was_pinged: false,
             was_heard: false,
             is_shut: false,
@@ -211,7 +215,9 @@ impl<S> Socket<S> {
     /// Gives the socket what it asked for.
     pub(super) fn refill(&mut self, refill: Refill, env: &mut Env) {
         if let Some(direct) = refill.direct {
-            self.queue_direct(direct, 0, env);
+            env.tally.frames_out += 1;
+            let now = env.now;
+            self.change_queue(env, |outgoing| outgoing.push_snapshot(direct, now));
         }
         self.push_wanted(&refill.batch, 0, env);
         self.offset = refill.offset;
@@ -321,12 +327,15 @@ impl<S> Socket<S> {
                 return self.judge(Verdict::TooSlow, env);
             }
         }
-        if after <= self.offset {
-            self.queue_direct(frames, after, env);
-        } else {
-            env.tally.frames_out += 1;
-            self.change_queue(env, |outgoing| outgoing.hold(frames, after));
-        }
+        env.tally.frames_out += 1;
+        let (offset, now) = (self.offset, env.now);
+        self.change_queue(env, |outgoing| outgoing.push_direct(frames, after, offset, now));
+    }
+
+    /// Sends a frame of the protocol. It waits for no event.
+    pub(super) fn push_control(&mut self, frame: Bytes, env: &mut Env) {
+        let now = env.now;
+        self.change_queue(env, |outgoing| outgoing.push_control(frame, now));
     }
 
     /// Counts one message that awaits its answer.
@@ -350,13 +359,7 @@ impl<S> Socket<S> {
         if !keeps_queue {
             self.change_queue(env, Outgoing::drop_all);
         }
-        self.queue_direct(frame, 0, env);
-    }
-
-    fn queue_direct(&mut self, frames: Bytes, after: u64, env: &mut Env) {
-        env.tally.frames_out += 1;
-        let now = env.now;
-        self.change_queue(env, |outgoing| outgoing.push_direct(frames, after, now));
+        self.push_control(frame, env);
     }
 
     // The queue itself.
@@ -496,6 +499,9 @@ impl<S> Socket<S> {
 
     /// One heartbeat has passed. `false`: nothing was heard since the ping of the one before.
     pub(super) fn heartbeat(&mut self, ping: Bytes, env: &mut Env) -> bool {
+        if mem::take(&mut self.is_new) {
+            return true;
+        }
         // A socket that is not read, or that does not take what waits for it, cannot be judged by
         // its pongs. Time behind is what ends those.
         let can_answer = !self.is_paused && self.is_flushed();
@@ -505,7 +511,7 @@ impl<S> Socket<S> {
         self.was_heard = false;
         self.was_pinged = can_answer;
         if can_answer {
-            self.queue_direct(ping, 0, env);
+            self.push_control(ping, env);
         }
         true
     }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{self, Interval, MissedTickBehavior, Sleep};
+use tokio::time::{self, Instant, Interval, MissedTickBehavior, Sleep};
 
 use crate::config::HubConfig;
 use crate::frame::ping_frame;
@@ -39,7 +39,8 @@ struct Drain {
 
 impl Timing {
     pub(super) fn new(config: &HubConfig) -> Timing {
-        let mut tick = time::interval((config.heartbeat / HEARTBEAT_PARTS).max(TICK_MIN));
+        let period = (config.heartbeat / HEARTBEAT_PARTS).max(TICK_MIN);
+        let mut tick = time::interval_at(Instant::now() + period, period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Timing { tick, part: 0, drain: None }
     }

@@ -1,0 +1,11 @@
+//! The transport over real loopback sockets, with an owner that only notes what it is told.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test, wherever it stands")]
+
+mod client;
+mod closing;
+mod events;
+mod handshake;
+mod messages;
+mod rig;
+mod slow_readers;
