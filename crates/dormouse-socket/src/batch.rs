@@ -107,6 +107,29 @@ impl Batch {
         BatchBuilder::new().finish()
     }
 
+    /// Joins batches of one topic, in order, into one. Later offsets must follow earlier ones.
+    pub(crate) fn join(batches: &[Batch]) -> Batch {
+        if let [batch] = batches {
+            return batch.clone();
+        }
+        let mut joined = Inner {
+            bytes: Vec::with_capacity(batches.iter().map(Batch::len_bytes).sum()),
+            events: Vec::with_capacity(batches.iter().map(Batch::len).sum()),
+            ..Inner::default()
+        };
+        for Batch { inner } in batches {
+            let start = joined.bytes.len();
+            joined.bytes.extend_from_slice(&inner.bytes);
+            let moved = inner.events.iter().map(|event| Event { end: start + event.end, ..*event });
+            joined.events.extend(moved);
+            joined.types |= inner.types;
+            joined.has_exceptions |= inner.has_exceptions;
+            joined.first_offset = joined.first_offset.or(inner.first_offset);
+            joined.last_offset = inner.last_offset.or(joined.last_offset);
+        }
+        Batch { inner: Arc::new(joined) }
+    }
+
     /// Bytes of all its frames.
     pub fn len_bytes(&self) -> usize {
         self.inner.bytes.len()
@@ -252,6 +275,19 @@ mod tests {
         assert!(batch_of_type_3.passes_whole(EventMask(0b1000)));
         assert!(!batch_of_type_3.passes_whole(EventMask(0b0100)));
         assert!(!batch().passes_whole(EventMask::ALL));
+    }
+
+    #[test]
+    fn joined_batches_are_like_one_that_was_built_at_once() {
+        let mut rest = BatchBuilder::new();
+        rest.event(None, 2, None, "e").event(Some(8), 2, None, "f");
+
+        let joined = Batch::join(&[batch(), rest.finish()]);
+
+        assert_eq!(joined.bytes(), b"\x81\x01a\x81\x01b\x81\x01c\x81\x01d\x81\x01e\x81\x01f");
+        assert_eq!((joined.first_offset(), joined.last_offset()), (Some(5), Some(8)));
+        let only_type_2 = joined.runs(socket(9), 0, |_| EventMask(0b100));
+        assert_eq!(only_type_2, [Run { bytes: 12..18, frames: 2 }]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod closing;
 mod env;
+mod messages;
 mod reading;
 mod ready;
 mod slots;
@@ -25,12 +26,13 @@ use tokio::time::Instant;
 
 use crate::config::HubConfig;
 use crate::id::{EventMask, TopicId};
-use crate::inbox::{HubInbox, Incoming, ToHub};
+use crate::inbox::{HubInbox, Incoming};
 use crate::owner::Owner;
 use crate::upgrade::Upgraded;
 
+use self::messages::Pending;
 use self::slots::Slots;
-use self::socket::{Delivery, Feed, Phase, Refill, Start, Verdict};
+use self::socket::Start;
 use self::timing::Timing;
 use self::topics::Topics;
 
@@ -71,7 +73,7 @@ struct Door<S> {
 impl<O: Owner> Hub<O> {
     /// Starts a hub on this thread.
     ///
-    /// It runs until [`ToHub::Drain`] has closed its last socket, or its thread ends.
+    /// It runs until [`ToHub::Drain`](crate::ToHub::Drain) has closed its last socket, or its thread ends.
     ///
     /// # Panics
     ///
@@ -112,6 +114,8 @@ struct Driver<O: Owner> {
     sockets: Slots<Socket<O::Session>>,
     topics: Topics,
     timing: Timing,
+    /// What was published in this turn and has not been delivered.
+    pending: Pending,
     /// Scratch space, empty between uses.
     incoming: Vec<Incoming>,
     ready: Vec<u32>,
@@ -127,6 +131,7 @@ impl<O: Owner> Driver<O> {
             env: Env::new(config),
             sockets: Slots::new(inbox.index()),
             topics: Topics::default(),
+            pending: Pending::default(),
             incoming: Vec::new(),
             ready: Vec::new(),
             buffer: vec![0; READ_BUFFER_BYTES],
@@ -185,101 +190,6 @@ impl<O: Owner> Driver<O> {
         // Reading also replaces the waker that the HTTP dispatcher left in the stream, which would
         // keep the dispatcher's memory for as long as the socket is idle.
         self.env.ready.push(id.slot());
-    }
-
-    fn take_messages(&mut self, waker: &Waker) -> bool {
-        let mut incoming = mem::take(&mut self.incoming);
-        if self.inbox.poll_take(waker, &mut incoming).is_pending() {
-            self.incoming = incoming;
-            return false;
-        }
-        let is_publish =
-            |incoming: &&Incoming| matches!(incoming, Incoming::Message(ToHub::Publish { .. }));
-        self.env.writes_through = incoming.iter().filter(is_publish).nth(1).is_none();
-        for message in incoming.drain(..) {
-            match message {
-                Incoming::Message(message) => self.handle(message),
-                Incoming::Skipped(topic) => self.skip(topic),
-            }
-        }
-        self.incoming = incoming;
-        self.look_at_touched();
-        true
-    }
-
-    fn handle(&mut self, message: ToHub) {
-        let env = &mut self.env;
-        match message {
-            ToHub::Publish { topic, batch } => {
-                self.for_subscribers(topic, |socket, env| socket.deliver(&batch, env));
-            }
-            ToHub::Attach { socket: id, topic, direct, batch, offset, tail } => {
-                let Some(socket) = self.sockets.get_mut(id) else { return };
-                if socket.phase != Phase::Open || socket.topic() != topic {
-                    return;
-                }
-                socket.refill(Refill { direct, batch, offset }, env);
-                match socket.feed {
-                    Feed::Push { .. } => {}
-                    Feed::Waiting | Feed::Pull if tail => {
-                        socket.caught_up(self.topics.subscribe(topic, id.slot()));
-                    }
-                    Feed::Waiting | Feed::Pull => socket.feed = Feed::Pull,
-                }
-            }
-            ToHub::Direct { socket: id, frames, after, settles } => {
-                let Some(socket) = self.sockets.get_mut(id) else { return };
-                socket.settle_answers(settles, env);
-                socket.push_direct(frames, after, env);
-            }
-            ToHub::Close { socket: id, code, reason } => {
-                let Some(socket) = self.sockets.get_mut(id) else { return };
-                socket.judge(Verdict::Owner(code, reason), env);
-                // What follows in the same turn comes too late.
-                self.settle(id.slot());
-            }
-            ToHub::Drain { reason, within } => self.drain(reason, within),
-        }
-    }
-
-    /// Events of this topic were left out of the inbox: its sockets are behind.
-    fn skip(&mut self, topic: TopicId) {
-        self.for_subscribers(topic, |socket, env| socket.fall_behind(env));
-    }
-
-    /// Does something with each subscriber of a topic, and takes those off the list that fell
-    /// behind.
-    fn for_subscribers(
-        &mut self,
-        topic: TopicId,
-        mut act: impl FnMut(&mut Socket<O::Session>, &mut Env) -> Delivery,
-    ) {
-        let mut subscribers = self.topics.take(topic);
-        let mut place = 0;
-        while let Some(&slot) = subscribers.get(place) {
-            let delivery = match self.sockets.at_mut(slot) {
-                Some(socket) => act(socket, &mut self.env),
-                None => Delivery::FellBehind,
-            };
-            match delivery {
-                Delivery::Done => place += 1,
-                Delivery::FellBehind => {
-                    subscribers.swap_remove(place);
-                    if let Some(&moved) = subscribers.get(place) {
-                        self.moved_to(moved, place);
-                    }
-                }
-            }
-        }
-        self.topics.put_back(topic, subscribers);
-    }
-
-    /// A subscriber has another place in its topic's list.
-    fn moved_to(&mut self, slot: u32, place: usize) {
-        if let Some(socket) = self.sockets.at_mut(slot) {
-            let place = u32::try_from(place).expect("a process has fewer descriptors than this");
-            socket.feed = Feed::Push { place };
-        }
     }
 
     fn take_ready(&mut self, waker: &Waker) -> bool {

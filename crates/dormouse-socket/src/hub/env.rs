@@ -21,8 +21,6 @@ pub(crate) struct Env {
     pub(super) touched: Vec<u32>,
     /// Sockets that may have to be closed when time passes.
     pub(super) watched: Vec<Watch>,
-    /// Whether a published batch may be written at once: no other comes in this step.
-    pub(super) writes_through: bool,
     pub(super) is_draining: bool,
     pub(super) tally: Tally,
 }
@@ -44,7 +42,6 @@ impl Env {
             ready: Arc::default(),
             touched: Vec::new(),
             watched: Vec::new(),
-            writes_through: false,
             is_draining: false,
             tally: Tally::default(),
         }

@@ -194,7 +194,7 @@ impl<S> Socket<S> {
             return self.fall_behind(env);
         }
         let is_whole = !is_known && batch.passes_whole(self.filter);
-        if is_whole && env.writes_through && self.outgoing.is_none() {
+        if is_whole && self.outgoing.is_none() {
             self.write_through(batch, env);
         } else {
             if !self.has_room(batch.len_bytes(), env) {

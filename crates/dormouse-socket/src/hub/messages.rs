@@ -1,0 +1,194 @@
+//! What other threads tell the hub.
+
+use std::collections::HashMap;
+use std::mem;
+use std::task::Waker;
+
+use crate::batch::Batch;
+use crate::id::TopicId;
+use crate::inbox::{Incoming, ToHub};
+use crate::owner::Owner;
+
+use super::Driver;
+use super::env::Env;
+use super::socket::{Delivery, Feed, Phase, Refill, Socket, Verdict};
+
+/// Bytes of batches that are joined into one write. More would not make writing cheaper, but let a
+/// burst jump over the bound of a socket's queue.
+const JOINED_BYTES_MAX: usize = 64 * 1024;
+
+/// Batches that wait for the end of the turn, so that all that was published on a topic in one turn
+/// costs each of its sockets one write.
+///
+/// Waiting changes nothing that a client could tell: a direct frame that overtakes its event is held
+/// for it, and whatever else depends on a topic's order delivers what is pending first.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    topics: HashMap<TopicId, Vec<Batch>>,
+}
+
+impl<O: Owner> Driver<O> {
+    /// Handles all messages that have come. `false` if there was none.
+    pub(super) fn take_messages(&mut self, waker: &Waker) -> bool {
+        let mut incoming = mem::take(&mut self.incoming);
+        if self.inbox.poll_take(waker, &mut incoming).is_pending() {
+            self.incoming = incoming;
+            return false;
+        }
+        for message in incoming.drain(..) {
+            match message {
+                Incoming::Message(message) => self.handle(message),
+                Incoming::Skipped(topic) => {
+                    self.deliver_pending(topic);
+                    self.for_subscribers(topic, |socket, env| socket.fall_behind(env));
+                }
+            }
+        }
+        self.incoming = incoming;
+        self.deliver_all_pending();
+        self.look_at_touched();
+        true
+    }
+
+    fn handle(&mut self, message: ToHub) {
+        match message {
+            ToHub::Publish { topic, batch } => {
+                self.pending.topics.entry(topic).or_default().push(batch);
+            }
+            ToHub::Attach { socket: id, topic, direct, batch, offset, tail } => {
+                self.deliver_pending(topic);
+                let Some(socket) = self.sockets.get_mut(id) else { return };
+                if socket.phase != Phase::Open || socket.topic() != topic {
+                    return;
+                }
+                socket.refill(Refill { direct, batch, offset }, &mut self.env);
+                match socket.feed {
+                    Feed::Push { .. } => {}
+                    Feed::Waiting | Feed::Pull if tail => {
+                        socket.caught_up(self.topics.subscribe(topic, id.slot()));
+                    }
+                    Feed::Waiting | Feed::Pull => socket.feed = Feed::Pull,
+                }
+            }
+            ToHub::Direct { socket: id, frames, after, settles } => {
+                let Some(socket) = self.sockets.get_mut(id) else { return };
+                socket.settle_answers(settles, &mut self.env);
+                socket.push_direct(frames, after, &mut self.env);
+            }
+            ToHub::Close { socket: id, code, reason } => {
+                let Some(socket) = self.sockets.get_mut(id) else { return };
+                let topic = socket.topic();
+                self.deliver_pending(topic);
+                if let Some(socket) = self.sockets.get_mut(id) {
+                    socket.judge(Verdict::Owner(code, reason), &mut self.env);
+                    // What follows in the same turn comes too late.
+                    self.settle(id.slot());
+                }
+            }
+            ToHub::Drain { reason, within } => {
+                self.deliver_all_pending();
+                self.drain(reason, within);
+            }
+        }
+    }
+
+    fn deliver_all_pending(&mut self) {
+        let mut topics = mem::take(&mut self.pending.topics);
+        for (topic, batches) in topics.drain() {
+            self.deliver(topic, &batches);
+        }
+        self.pending.topics = topics;
+    }
+
+    fn deliver_pending(&mut self, topic: TopicId) {
+        if let Some(batches) = self.pending.topics.remove(&topic) {
+            self.deliver(topic, &batches);
+        }
+    }
+
+    fn deliver(&mut self, topic: TopicId, batches: &[Batch]) {
+        let mut rest = batches;
+        while !rest.is_empty() {
+            let (joined, later) = rest.split_at(joinable(rest));
+            let batch = Batch::join(joined);
+            self.for_subscribers(topic, |socket, env| socket.deliver(&batch, env));
+            rest = later;
+        }
+    }
+
+    /// Does something with each subscriber of a topic, and takes those off the list that fell
+    /// behind.
+    fn for_subscribers(
+        &mut self,
+        topic: TopicId,
+        mut act: impl FnMut(&mut Socket<O::Session>, &mut Env) -> Delivery,
+    ) {
+        let mut subscribers = self.topics.take(topic);
+        let mut place = 0;
+        while let Some(&slot) = subscribers.get(place) {
+            let delivery = match self.sockets.at_mut(slot) {
+                Some(socket) => act(socket, &mut self.env),
+                None => Delivery::FellBehind,
+            };
+            match delivery {
+                Delivery::Done => place += 1,
+                Delivery::FellBehind => {
+                    subscribers.swap_remove(place);
+                    if let Some(&moved) = subscribers.get(place) {
+                        self.moved_to(moved, place);
+                    }
+                }
+            }
+        }
+        self.topics.put_back(topic, subscribers);
+    }
+
+    /// A subscriber has another place in its topic's list.
+    pub(super) fn moved_to(&mut self, slot: u32, place: usize) {
+        if let Some(socket) = self.sockets.at_mut(slot) {
+            let place = u32::try_from(place).expect("a process has fewer descriptors than this");
+            socket.feed = Feed::Push { place };
+        }
+    }
+}
+
+/// How many batches from the first on make one write: as many as fit and follow each other without
+/// a hole, which must stay visible to the sockets.
+fn joinable(batches: &[Batch]) -> usize {
+    let mut bytes = 0;
+    let mut last_offset = None;
+    let joins = |batch: &&Batch| {
+        bytes += batch.len_bytes();
+        let follows = match (last_offset, batch.first_offset()) {
+            (Some(last), Some(first)) => first == last + 1,
+            _ => true,
+        };
+        last_offset = batch.last_offset().or(last_offset);
+        bytes <= JOINED_BYTES_MAX && follows
+    };
+    batches.iter().take_while(joins).count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::batch::BatchBuilder;
+
+    use super::*;
+
+    fn batch(offset: Option<u64>, bytes: usize) -> Batch {
+        let mut builder = BatchBuilder::new();
+        builder.event(offset, 0, None, &"x".repeat(bytes));
+        builder.finish()
+    }
+
+    #[test]
+    fn batches_are_joined_up_to_a_hole_or_the_bound() {
+        let following = [batch(Some(1), 9), batch(None, 9), batch(Some(2), 9)];
+        let with_hole = [batch(Some(1), 9), batch(Some(2), 9), batch(Some(4), 9)];
+        let large = [batch(Some(1), JOINED_BYTES_MAX), batch(Some(2), 9)];
+
+        assert_eq!(joinable(&following), 3);
+        assert_eq!(joinable(&with_hole), 2);
+        assert_eq!(joinable(&large), 1);
+    }
+}
