@@ -10,6 +10,7 @@ import { increment, initial, newCounter, result } from "./counter.mjs";
 
 const [port, databasePath] = process.argv.slice(2);
 const counters = new Map();
+const page = Bun.file(new URL("../tabs/page.html", import.meta.url));
 const commit = databasePath ? openDatabase(databasePath) : () => {};
 
 const server = Bun.serve({
@@ -17,6 +18,7 @@ const server = Bun.serve({
   port: Number(port),
   development: false,
   routes: {
+    "/": () => new Response(page, { headers: { "content-type": "text/html; charset=utf-8" } }),
     "/rpc/counter.increment": {
       POST: async (request) => {
         const { name, amount = 1 } = await request.json();
@@ -34,8 +36,7 @@ const server = Bun.serve({
       },
     },
     "/ws/counter/:name": (request, server) => {
-      const { name } = request.params;
-      if (!server.upgrade(request, { data: { name } })) {
+      if (!server.upgrade(request, { data: counterNamed(request.params.name) })) {
         return new Response("upgrade required", { status: 426 });
       }
     },
@@ -43,9 +44,9 @@ const server = Bun.serve({
   fetch: () => new Response("not found", { status: 404 }),
   websocket: {
     open(socket) {
-      const { name } = socket.data;
-      socket.subscribe(name);
-      socket.send(initial(counterNamed(name)));
+      const counter = socket.data;
+      socket.subscribe(counter.name);
+      socket.send(initial(counter));
     },
     message() {},
   },

@@ -80,10 +80,6 @@ export class Counter extends DurableObject {
 
   webSocketMessage() {}
 
-  webSocketClose(socket, code) {
-    socket.close(code);
-  }
-
   #counterNamed(name) {
     this.counter ??= newCounter(name);
     return this.counter;

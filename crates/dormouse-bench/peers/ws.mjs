@@ -39,16 +39,24 @@ server.on("upgrade", (request, stream, head) => {
     stream.destroy();
     return;
   }
-  sockets.handleUpgrade(request, stream, head, (socket) => {
-    const { counter, watchers } = roomNamed(request.url.slice(SOCKET_PREFIX.length));
-    watchers.add(socket);
-    socket.on("close", () => watchers.delete(socket));
-    socket.on("error", () => socket.terminate());
-    socket.send(initial(counter));
-  });
+  const name = request.url.slice(SOCKET_PREFIX.length);
+  sockets.handleUpgrade(request, stream, head, (socket) => attach(socket, roomNamed(name)));
 });
 
 server.listen({ host: "127.0.0.1", port: Number(port), backlog: 4096 });
+
+// A function of its own: what a listener made in the handler above would close over, it would keep,
+// and that is the whole request of each socket.
+function attach(socket, { counter, watchers }) {
+  watchers.add(socket);
+  socket.on("close", () => watchers.delete(socket));
+  socket.on("error", terminate);
+  socket.send(initial(counter));
+}
+
+function terminate() {
+  this.terminate();
+}
 
 function answerIncrement(request, response) {
   let body = "";

@@ -1,14 +1,11 @@
-// node tabs.mjs <url> <clicks> <chromium> [<page.html>]
+// node tabs.mjs <url> <clicks> <chromium>
 //
 // Opens the page in two tabs, clicks in one, and waits for the change in the other. Prints one line of
-// JSON. With a fourth argument, that file is shown in place of what the server has at `/`, so that
-// servers without a page can be measured too.
+// JSON.
 //
 // The page has elements with `data-testid`: `counter-value`, whose text is the value,
 // `counter-increment`, a button that adds 1, and `connection-state`, whose text or whose `data-state`
 // is `connected`, `open` or `live` once the socket is attached.
-
-import { readFile } from "node:fs/promises";
 
 import { chromium } from "playwright-core";
 
@@ -18,15 +15,11 @@ const CHANGE_MS_MAX = 10_000;
 /** Clicks before anything is measured. */
 const WARM_UP_CLICKS = 5;
 
-const [url, clicks, executablePath, page] = process.argv.slice(2);
+const [url, clicks, executablePath] = process.argv.slice(2);
 
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
 try {
   const context = await browser.newContext();
-  if (page !== undefined) {
-    const body = await readFile(page, "utf8");
-    await context.route(url, (route) => route.fulfill({ contentType: "text/html", body }));
-  }
   const [clicked, watched] = [await open(context), await open(context)];
   const changed = [];
   const painted = [];

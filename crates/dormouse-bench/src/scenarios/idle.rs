@@ -29,14 +29,14 @@ const OPENING_MAX: Duration = Duration::from_secs(120);
 /// The last event must reach every socket within this time.
 const DELIVERY_MAX: Duration = Duration::from_secs(60);
 
-/// Sockets opened, and kept, before memory is first read: what a server allocates once for its first
-/// sockets is not the price of a socket.
-const SOCKETS_BEFORE: usize = 16;
+/// Part of the sockets that are opened, and kept, before memory is first read: what a server allocates
+/// once for its first sockets, such as room for garbage, is not the price of a socket.
+const SHARE_BEFORE: usize = 10;
 
 /// Settings of the scenario.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Idle {
-    /// Sockets that are opened.
+    /// Sockets that are opened; memory is compared between a tenth of them and all.
     #[arg(long, default_value_t = 10_000)]
     pub(crate) sockets: usize,
     /// Objects that they are spread over.
@@ -53,9 +53,9 @@ pub(crate) struct IdleOutcome {
     pub(crate) sockets: usize,
     pub(crate) objects: u32,
     pub(crate) opened_per_second: f64,
-    /// Resident bytes of the server that came with the sockets, per socket.
+    /// Resident bytes of the server that came with all but the first tenth, per socket.
     pub(crate) bytes_per_socket: f64,
-    /// Resident bytes of the server before.
+    /// Resident bytes of the server with the first tenth.
     pub(crate) resident_before: u64,
 }
 
@@ -84,26 +84,27 @@ pub(crate) async fn run(settings: Idle, target: Target) -> Result<IdleOutcome> {
         objects: settings.objects as usize,
         reader: ChangeReader::new(),
         buffer: ReadBuffer::new(),
-        unreached: Cell::new(SOCKETS_BEFORE + settings.sockets),
+        unreached: Cell::new(0),
         reached_all: Notify::new(),
     });
     let mut listeners = JoinSet::new();
 
-    crowd.open(SOCKETS_BEFORE, &mut listeners).await?;
+    let sockets_before = settings.sockets / SHARE_BEFORE;
+    crowd.open(sockets_before, &mut listeners).await?;
     crowd.increment_each().await?;
     tokio::time::sleep(settings.settle).await;
     let resident_before = process::resident_bytes(pid)?;
-    crowd.unreached.set(SOCKETS_BEFORE + settings.sockets);
-
+    let sockets = settings.sockets - sockets_before;
     let started = clock::now();
-    timeout(OPENING_MAX, crowd.open(settings.sockets, &mut listeners))
+    timeout(OPENING_MAX, crowd.open(sockets, &mut listeners))
         .await
         .context("sockets did not open within 120 s")??;
-    let opened_per_second = settings.sockets as f64 / started.elapsed().as_secs_f64();
+    let opened_per_second = sockets as f64 / started.elapsed().as_secs_f64();
     tokio::time::sleep(settings.settle).await;
     let resident_after = process::resident_bytes(pid)?;
 
     // A cheap socket that is not served any more would be no achievement.
+    crowd.unreached.set(settings.sockets);
     crowd.increment_each().await?;
     tokio::select! {
         waited = timeout(DELIVERY_MAX, crowd.reached_all.notified()) => {
@@ -118,8 +119,7 @@ pub(crate) async fn run(settings: Idle, target: Target) -> Result<IdleOutcome> {
         sockets: settings.sockets,
         objects: settings.objects,
         opened_per_second,
-        bytes_per_socket: (resident_after as f64 - resident_before as f64)
-            / settings.sockets as f64,
+        bytes_per_socket: (resident_after as f64 - resident_before as f64) / sockets as f64,
         resident_before,
     })
 }
@@ -196,7 +196,7 @@ impl fmt::Display for IdleOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.0} bytes per idle socket ({} sockets on {} objects, {:.1} MB before them); \
+            "{:.0} bytes per idle socket ({} sockets on {} objects, {:.1} MB with the first tenth); \
              {:.0} sockets opened per second; all still served",
             self.bytes_per_socket,
             self.sockets,

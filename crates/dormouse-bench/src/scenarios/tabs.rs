@@ -1,6 +1,7 @@
 //! Tabs: from a click in one tab of a real browser to the change in another.
 //!
-//! The browser is driven by `tabs/tabs.mjs`; this module starts it and reads its one line of JSON.
+//! The browser is driven by `tabs/tabs.mjs`; this module starts it and reads its one line of JSON. The
+//! page is the server's own at `/`; Bun serves the plain `tabs/page.html` there.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -28,9 +29,6 @@ pub(crate) struct Tabs {
     /// The browser.
     #[arg(long, default_value = "/usr/bin/chromium")]
     pub(crate) chromium: PathBuf,
-    /// Show this tool's own plain page instead of the server's.
-    #[arg(long)]
-    pub(crate) own_page: bool,
 }
 
 /// What was measured, in milliseconds.
@@ -59,9 +57,6 @@ pub(crate) async fn run(settings: &Tabs, target: Target) -> Result<TabsOutcome> 
         .arg(format!("http://{}/", target.address))
         .arg(settings.clicks.to_string())
         .arg(&settings.chromium);
-    if settings.own_page {
-        command.arg(folder.join("page.html"));
-    }
     command.stdin(Stdio::null()).kill_on_drop(true);
     process::end_with_this_thread(&mut command);
     let output = timeout(SCRIPT_MAX, command.output())
