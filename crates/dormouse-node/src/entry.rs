@@ -111,15 +111,15 @@ impl Entry {
         }
         may_leave
     }
-
-    /// Number of envelopes that wait.
-    pub(crate) fn queued(&self) -> usize {
-        self.mailbox.lock().queue.len()
-    }
 }
 
 impl Mailbox {
     pub(crate) fn asleep() -> Mailbox {
         Mailbox { queue: VecDeque::new(), state: State::Asleep }
+    }
+
+    /// Number of envelopes that wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
     }
 }

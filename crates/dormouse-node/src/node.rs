@@ -167,14 +167,13 @@ impl Node {
 
     /// What the node knows about an object right now. Wakes nothing.
     pub fn status(&self, key: &Key) -> ObjectStatus {
-        match self.shared.entries.get(key) {
-            Some(entry) => ObjectStatus {
-                is_resident: !matches!(entry.mailbox.lock().state, State::Asleep),
-                sessions: entry.sessions.lock().len(),
-                queued: entry.queued(),
-            },
-            None => ObjectStatus { is_resident: false, sessions: 0, queued: 0 },
-        }
+        let Some(entry) = self.shared.entries.get(key).map(|entry| Arc::clone(&entry)) else {
+            return ObjectStatus { is_resident: false, sessions: 0, queued: 0 };
+        };
+        let sessions = entry.sessions.lock().len();
+        let mailbox = entry.mailbox.lock();
+        let is_resident = !matches!(mailbox.state, State::Asleep);
+        ObjectStatus { is_resident, sessions, queued: mailbox.queued() }
     }
 
     /// Takes no more calls, lets every object finish what it has and hibernate. Returns once none
