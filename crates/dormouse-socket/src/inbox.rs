@@ -63,7 +63,8 @@ pub enum ToHub {
         /// How many messages of the socket this answers, as counted by `SocketCx::await_answer`.
         settles: u32,
     },
-    /// Closes one socket once what is queued for it has been written.
+    /// Closes one socket once what is queued for it has been written. Direct frames that wait for an
+    /// event are dropped.
     Close {
         /// Which one.
         socket: SocketId,

@@ -156,11 +156,11 @@ impl<O: Owner> Driver<O> {
 /// a hole, which must stay visible to the sockets.
 fn joinable(batches: &[Batch]) -> usize {
     let mut bytes = 0;
-    let mut last_offset = None;
+    let mut last_offset: Option<u64> = None;
     let joins = |batch: &&Batch| {
         bytes += batch.len_bytes();
         let follows = match (last_offset, batch.first_offset()) {
-            (Some(last), Some(first)) => first == last + 1,
+            (Some(last), Some(first)) => first.checked_sub(1) == Some(last),
             _ => true,
         };
         last_offset = batch.last_offset().or(last_offset);

@@ -156,6 +156,21 @@ async fn a_result_waits_for_the_event_it_must_follow() {
 }
 
 #[actix_rt::test]
+async fn a_result_whose_event_is_filtered_comes_once_the_event_has_passed() {
+    let mut rig = Rig::start(HubConfig::default());
+    let mut log = Log::default();
+    let (mut client, id) = rig.attach().await;
+    client.send_text("filter 2").await;
+    assert_eq!(client.receive_text().await, "filtered 2 after 0");
+
+    rig.direct(id, "result of 1", 1, 0);
+    rig.settle().await;
+    log.publish(&rig.handle, &[0], 10);
+
+    assert_eq!(client.receive_text().await, "result of 1");
+}
+
+#[actix_rt::test]
 async fn a_hole_in_what_is_published_is_filled_from_the_log() {
     let mut rig = Rig::start(HubConfig::default());
     let mut log = Log::default();

@@ -1,0 +1,159 @@
+//! What a socket has to write: direct frames, frames of the protocol, and the writing itself.
+
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite as _;
+
+use crate::hub::env::{Env, Watch};
+use crate::outgoing::Outgoing;
+
+use super::{Phase, Socket, Verdict};
+
+/// Pieces of a queue that go into one write.
+const PIECES_PER_WRITE: usize = 32;
+
+impl<S> Socket<S> {
+    /// Sends frames that must follow the event `after`. Too many of them end the socket.
+    pub(crate) fn push_direct(&mut self, frames: Bytes, after: u64, env: &mut Env) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        let max = env.config.direct_bytes_max;
+        let fits = |waiting: usize| waiting == 0 || waiting.saturating_add(frames.len()) <= max;
+        if !fits(self.direct_bytes()) {
+            self.flush(env);
+            if !fits(self.direct_bytes()) {
+                return self.judge(Verdict::TooSlow, env);
+            }
+        }
+        env.tally.frames_out += 1;
+        let (offset, now) = (self.offset, env.now);
+        self.change_queue(env, |outgoing| outgoing.push_direct(frames, after, offset, now));
+    }
+
+    /// Sends a frame of the protocol. It waits for no event.
+    pub(in crate::hub) fn push_control(&mut self, frame: Bytes, env: &mut Env) {
+        let now = env.now;
+        self.change_queue(env, |outgoing| outgoing.push_control(frame, now));
+    }
+
+    /// Queues a close frame after what is queued, or instead of what has not begun.
+    pub(in crate::hub) fn push_close(&mut self, frame: Bytes, keeps_queue: bool, env: &mut Env) {
+        if !keeps_queue {
+            self.change_queue(env, Outgoing::drop_all);
+        }
+        self.push_control(frame, env);
+    }
+
+    pub(in crate::hub) fn is_flushed(&self) -> bool {
+        self.outgoing.as_ref().is_none_or(|outgoing| outgoing.is_flushed())
+    }
+
+    /// Whether nothing more is to be sent that is known of.
+    pub(in crate::hub) fn is_settled(&self) -> bool {
+        self.in_flight == 0 && self.outgoing.as_ref().is_none_or(|outgoing| outgoing.bytes() == 0)
+    }
+
+    pub(in crate::hub) fn queued_bytes(&self) -> usize {
+        self.outgoing.as_ref().map_or(0, |outgoing| outgoing.bytes())
+    }
+
+    /// Writes what is queued, as far as the kernel takes it.
+    pub(in crate::hub) fn flush(&mut self, env: &mut Env) {
+        let Some(outgoing) = &mut self.outgoing else { return };
+        let before = outgoing.bytes();
+        let mut cx = Context::from_waker(&self.waker);
+        let mut is_blocked = false;
+        let mut is_lost = false;
+
+        while !outgoing.is_flushed() {
+            let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE];
+            let count = outgoing.slices(&mut slices);
+            let stream = Pin::new(&mut self.stream);
+            let polled = match &slices[..count] {
+                // Unlike a vectored write, a short plain write tells the runtime that the kernel is
+                // full, which saves the call that would only fail.
+                [slice] => stream.poll_write(&mut cx, slice),
+                slices => stream.poll_write_vectored(&mut cx, slices),
+            };
+            match polled {
+                Poll::Ready(Ok(written)) => {
+                    env.tally.bytes_out += written as u64;
+                    outgoing.wrote(written, env.now);
+                }
+                Poll::Ready(Err(_)) => {
+                    is_lost = true;
+                    break;
+                }
+                Poll::Pending => {
+                    is_blocked = true;
+                    break;
+                }
+            }
+        }
+
+        outgoing.forget_filters(self.offset);
+        env.queue_changed(before, outgoing.bytes());
+        if outgoing.is_idle() {
+            self.outgoing = None;
+        }
+        if is_lost {
+            self.judge(Verdict::Lost, env);
+        }
+        if is_blocked {
+            self.watch(env);
+        }
+    }
+
+    /// Judges whether the socket has been behind, or stuck, for too long. `None`: there is nothing
+    /// to watch any more.
+    pub(in crate::hub) fn is_too_slow(&mut self, env: &Env) -> Option<bool> {
+        let since = match &self.outgoing {
+            Some(outgoing) if self.phase == Phase::Open => {
+                let stuck_since = (!outgoing.is_flushed()).then(|| outgoing.progress_at());
+                match (outgoing.behind_since, stuck_since) {
+                    (Some(behind), Some(stuck)) => Some(behind.min(stuck)),
+                    (behind, stuck) => behind.or(stuck),
+                }
+            }
+            Some(_) | None => None,
+        };
+        if since.is_none() {
+            self.is_watched = false;
+        }
+        since.map(|since| env.now.duration_since(since) >= env.config.behind_max)
+    }
+
+    pub(super) fn watch(&mut self, env: &mut Env) {
+        if !self.is_watched {
+            self.is_watched = true;
+            env.watched.push(Watch::Stalled(self.id));
+        }
+    }
+
+    pub(super) fn event_bytes(&self) -> usize {
+        self.outgoing.as_ref().map_or(0, |outgoing| outgoing.event_bytes())
+    }
+
+    pub(super) fn direct_bytes(&self) -> usize {
+        self.outgoing.as_ref().map_or(0, |outgoing| outgoing.direct_bytes())
+    }
+
+    /// Changes the queue, keeps the count of its bytes, and has the hub flush it.
+    pub(super) fn change_queue<T>(
+        &mut self,
+        env: &mut Env,
+        change: impl FnOnce(&mut Outgoing) -> T,
+    ) -> T {
+        let now = env.now;
+        let outgoing = self.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(now)));
+        let before = outgoing.bytes();
+        let result = change(outgoing);
+        env.queue_changed(before, outgoing.bytes());
+        self.touch(env);
+        result
+    }
+}
