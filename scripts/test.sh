@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Runs all tests: formatting, lints, unit and end-to-end tests in Rust, the page in Chromium.
+# Installs what it needs: a C compiler and Chromium from Debian, npm packages of tests/browser.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+unset RUST_BACKTRACE # Capturing backtraces slows every error path down.
+
+# shellcheck source=scripts/require.sh
+source scripts/require.sh
+require_c_compiler
+require_browser
+require_npm_packages tests/browser
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "formatting"
+cargo fmt --all --check
+
+step "lints"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+
+step "servers that the tests start"
+cargo build --workspace --bins --locked
+
+step "browser tests"
+npm test --prefix tests/browser
+
+step "documentation tests"
+cargo test --workspace --doc --locked --quiet
+
+step "unit and end-to-end tests"
+if command -v cargo-nextest >/dev/null 2>&1; then
+    cargo nextest run --workspace --locked
+else
+    cargo test --workspace --lib --bins --tests --examples --locked
+fi
