@@ -3,11 +3,13 @@
 //! This is the one file that may ask the operating system what time it is: whatever takes a
 //! [`Clock`] can be tested without waiting.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point in time, in milliseconds since 1970 in UTC.
@@ -16,9 +18,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
-/// The first millisecond of the year 0 and the last one of the year 9999: outside of them RFC 3339
-/// has no spelling.
-const RANGE_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+/// From the first millisecond of the year 0 to the evening before the last day of the year 9999.
+/// Outside of these years RFC 3339 has no spelling, and jiff stops where no time zone leaves them.
+const RANGE_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_207_200_000;
 
 /// Text that is not a time in RFC 3339.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +80,16 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.rfc3339())
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn schema_name() -> Cow<'static, str> {
+        Cow::Borrowed("Timestamp")
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
     }
 }
 
@@ -223,7 +235,7 @@ mod tests {
     #[test]
     fn adding_past_the_last_year_is_refused() {
         assert_eq!(Timestamp::from_ms(i64::MAX).checked_add(Duration::from_millis(1)), None);
-        assert_eq!(Timestamp::from_ms(i64::MAX).rfc3339(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(Timestamp::from_ms(i64::MAX).rfc3339(), "9999-12-30T22:00:00.000Z");
     }
 
     #[test]

@@ -92,6 +92,9 @@ pub enum Unavailable {
     Stopped,
 }
 
+/// What is called when positions have become durable, with the newest of them.
+pub type DurableWatcher = Box<dyn Fn(Position) + Send + Sync>;
+
 /// Makes transactions durable, in one order for the whole node.
 pub trait CommitLog: Send + Sync + fmt::Debug {
     /// Asks, before BEGIN of a handler that may write, whether its largest transaction fits.
@@ -112,5 +115,5 @@ pub trait CommitLog: Send + Sync + fmt::Debug {
 
     /// Adds a watcher that is called on the log's own thread after each rise of
     /// [`durable`](Self::durable), with the new position. It must be quick: every commit waits for it.
-    fn watch(&self, watcher: Box<dyn Fn(Position) + Send + Sync>);
+    fn watch(&self, watcher: DurableWatcher);
 }

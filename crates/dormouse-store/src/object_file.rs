@@ -1,16 +1,40 @@
 //! One resident object's database.
+//!
+//! # Invariants
+//!
+//! * **Reading creates nothing.** Without a file the database is in memory; the first transaction
+//!   that writes makes the file.
+//! * **No page reaches the database file before its journal record is durable.** A new file is the
+//!   bare template, which says nothing, and its first transaction goes to the WAL like any other;
+//!   only [`backfill`](ObjectFile::backfill) writes to the database, and it asks first.
+//! * **Every committed transaction is in the log.** A transaction that SQLite has committed and that
+//!   cannot be read back or appended ends the process.
 
+mod connection;
+mod containment;
+mod opening;
+mod wal_capture;
+
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, MAIN_DB, TransactionState, ffi};
+use tracing::warn;
 
-use crate::catalog::CatalogEntry;
+use self::connection::WalFrames;
+use self::containment::Containment;
+pub(crate) use self::opening::{backfill_left_open, open};
+pub(crate) use self::wal_capture::WalCapture;
+use crate::catalog::{CatalogEntry, SUMMARY_BYTES_MAX};
 use crate::clock::Timestamp;
-use crate::commit_log::Position;
+use crate::commit_log::{Change, Position};
 use crate::error::StoreError;
+use crate::folder::beside;
 use crate::key::Key;
-use crate::store::Epoch;
-use crate::template::Template;
+use crate::ledger::{LeftOpen, Removal};
+use crate::store::{Epoch, StoreShared};
+use crate::template::{PAGE_BYTES, Template, write_object};
 
 /// What a handler may do in its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +56,42 @@ pub struct Commit {
 ///
 /// An object nobody has written to has no file: its database is a copy of its kind's template in
 /// memory ("reading creates nothing"), and its first successful write makes the file.
-#[derive(Debug)]
+///
+/// Dropping it without [`hibernate`](Self::hibernate) loses nothing that was committed.
 pub struct ObjectFile {
+    store: Arc<StoreShared>,
     key: Key,
-    #[expect(dead_code, reason = "skeleton")]
+    path: PathBuf,
     template: Arc<Template>,
-    conn: Connection,
+    containment: Containment,
+    /// `None` only while the database is being exchanged for another.
+    conn: Option<Connection>,
+    /// `None` while there is no file.
+    on_disk: Option<OnDisk>,
+    /// How often the object was deleted.
+    generation: u64,
+    newest: Position,
+    /// The oldest transaction that the database file lacks: the object's key in the ledger.
+    oldest: Option<Position>,
+    /// `PRAGMA query_only`, as the connection has it.
+    query_only: bool,
+    /// Row changes of the connection when the transaction began.
+    changes_before: u64,
+}
+
+/// What there is to know about an object's file.
+#[derive(Debug)]
+struct OnDisk {
+    created_at: Timestamp,
+    wal_frames: WalFrames,
+    capture: WalCapture,
+}
+
+/// A database in memory, for comparison.
+struct ImageStatus {
+    bytes: u64,
+    /// Rises with every transaction that changed the database.
+    change_counter: [u8; 4],
 }
 
 impl ObjectFile {
@@ -48,17 +102,17 @@ impl ObjectFile {
 
     /// Whether the object has a file: somebody has written to it.
     pub fn exists(&self) -> bool {
-        todo!()
+        self.on_disk.is_some()
     }
 
     /// When the object was created; `None` if it does not exist.
     pub fn created_at(&self) -> Option<Timestamp> {
-        todo!()
+        self.on_disk.as_ref().map(|on_disk| on_disk.created_at)
     }
 
     /// The epoch of the object's event log.
     pub fn epoch(&self) -> Epoch {
-        todo!()
+        self.store.epoch(&self.key, self.generation)
     }
 
     /// Starts a handler's transaction.
@@ -67,34 +121,58 @@ impl ObjectFile {
     ///
     /// [`StoreError::Unavailable`] (only with [`Access::Write`]): nothing happened, try again later.
     pub fn begin(&mut self, access: Access) -> Result<(), StoreError> {
-        let _ = access;
-        todo!()
+        if access == Access::Write {
+            self.store.ledger.admit()?;
+        }
+        let query_only = access == Access::Read;
+        if query_only != self.query_only {
+            self.run_as_store(if query_only { QUERY_ONLY } else { QUERY_AND_WRITE })?;
+            self.query_only = query_only;
+        }
+        self.run_as_store("BEGIN")?;
+        self.changes_before = self.connection().total_changes();
+        self.containment.begin();
+        Ok(())
     }
 
-    /// Where the handler's statements run. They may not end the transaction, nor attach or set
-    /// pragmas.
+    /// Where the handler's statements run. They may not end the transaction, nor attach, nor set
+    /// pragmas, nor make temporary tables.
     pub fn connection(&self) -> &Connection {
-        &self.conn
+        self.conn.as_ref().expect("a database is only exchanged inside of one method")
     }
 
     /// Rows changed since [`begin`](Self::begin).
     pub fn changes(&self) -> u64 {
-        todo!()
+        self.connection().total_changes().saturating_sub(self.changes_before)
     }
 
     /// Whether the transaction's SQL was interrupted because it took too long.
     pub fn sql_timed_out(&self) -> bool {
-        todo!()
+        self.containment.timed_out()
     }
 
     /// Commits the handler's transaction and hands it to the commit log.
     ///
     /// # Errors
     ///
-    /// All but [`StoreError::Sqlite`] mean that nothing of the transaction is left.
-    pub fn commit(&mut self, entry: CatalogEntry) -> Result<Commit, StoreError> {
-        let _ = entry;
-        todo!()
+    /// Nothing of the transaction is left, and none is open. With [`StoreError::Sqlite`] it is
+    /// better to drop the object and to open it again.
+    pub fn commit(&mut self, mut entry: CatalogEntry) -> Result<Commit, StoreError> {
+        self.containment.end();
+        if let Err(err) = self.check_before_commit(&entry) {
+            self.rollback()?;
+            return Err(err);
+        }
+        if self.on_disk.is_none() {
+            return self.commit_in_memory(entry);
+        }
+        if let Err(err) = self.run_as_store("COMMIT") {
+            self.rollback()?;
+            return Err(err.into());
+        }
+        let frames = self.on_disk.as_ref().and_then(|on_disk| on_disk.wal_frames.take());
+        let Some(frames) = frames else { return Ok(Commit { position: None }) };
+        Ok(Commit { position: Some(self.append_frames(frames, &mut entry)?) })
     }
 
     /// Undoes the handler's transaction.
@@ -103,28 +181,58 @@ impl ObjectFile {
     ///
     /// [`StoreError::Sqlite`]: drop the object and open it again.
     pub fn rollback(&mut self) -> Result<(), StoreError> {
-        todo!()
+        self.containment.end();
+        // SQLite may have done it already.
+        if !self.connection().is_autocommit() {
+            self.run_as_store("ROLLBACK")?;
+        }
+        Ok(())
     }
 
     /// The position of the object's last transaction, [`Position::ZERO`] if it has had none since
     /// it was opened.
     pub fn newest_position(&self) -> Position {
-        todo!()
+        self.newest
     }
 
     /// Whether the object should take no input until its last position is durable, and then
     /// [`backfill`](Self::backfill).
     pub fn backfill_due(&self) -> bool {
-        todo!()
+        let Some(on_disk) = &self.on_disk else { return false };
+        let Some(oldest) = self.oldest else { return false };
+        on_disk.capture.bytes(PAGE_BYTES) >= self.store.wal_bytes_max
+            || oldest <= self.store.backfill_wanted()
     }
 
     /// Moves the pages of the object's WAL into its database file. No sync.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotDurable`] if the object's last position is not durable yet.
+    /// [`StoreError::NotDurable`] if the object's last position is not durable yet. After any other
+    /// error the WAL still has everything; try again later.
     pub fn backfill(&mut self) -> Result<(), StoreError> {
-        todo!()
+        let Some(on_disk) = &mut self.on_disk else { return Ok(()) };
+        if on_disk.capture.is_empty() {
+            return Ok(());
+        }
+        if self.store.ledger.durable() < self.newest {
+            return Err(StoreError::NotDurable);
+        }
+        let conn = self.conn.as_ref().expect("a database is only exchanged inside of one method");
+        let is_complete = self.containment.as_store(|| {
+            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+                .map(|busy: i64| busy == 0)
+        })?;
+        if !is_complete {
+            // Nobody else has the file: a statement of the handler is still open.
+            let busy = ffi::Error::new(ffi::SQLITE_BUSY);
+            return Err(StoreError::Sqlite(rusqlite::Error::SqliteFailure(busy, None)));
+        }
+        on_disk.capture.restart();
+        if let Some(oldest) = self.oldest.take() {
+            self.store.ledger.note_backfilled(oldest);
+        }
+        Ok(())
     }
 
     /// Backfills and closes the file.
@@ -132,8 +240,14 @@ impl ObjectFile {
     /// # Errors
     ///
     /// As [`backfill`](Self::backfill). The object is closed either way; opening it again is safe.
-    pub fn hibernate(self) -> Result<(), StoreError> {
-        todo!()
+    pub fn hibernate(mut self) -> Result<(), StoreError> {
+        self.rollback()?;
+        self.backfill()?;
+        self.conn = None;
+        if self.on_disk.is_some() {
+            self.remove_beside("-wal")?;
+        }
+        Ok(())
     }
 
     /// Deletes the object and all it stored. Outside of a transaction only.
@@ -144,6 +258,212 @@ impl ObjectFile {
     ///
     /// [`StoreError::Unavailable`]: nothing happened, try again later.
     pub fn delete(&mut self) -> Result<Position, StoreError> {
-        todo!()
+        let Some(on_disk) = &self.on_disk else { return Ok(self.newest) };
+        let created_at = on_disk.created_at;
+        self.store.ledger.admit()?;
+        let memory = connection::open_memory(&self.template, &self.containment)?;
+        self.conn = Some(memory);
+        self.query_only = false;
+        self.on_disk = None;
+        let entry = CatalogEntry {
+            created_at,
+            last_active_at: self.store.clock.now(),
+            size_bytes: 0,
+            next_due: None,
+            summary: None,
+        };
+        // While this is held, nobody removes the file or takes it for that of a living object.
+        let mut removals = self.store.ledger.removals();
+        let mut oldest = self.oldest.take();
+        let ledger = &self.store.ledger;
+        let change = Change::Delete;
+        self.newest = ledger.append(&self.key, self.generation, entry, change, &mut oldest);
+        let oldest = oldest.unwrap_or(self.newest);
+        let removal = Removal { path: self.path.clone(), position: self.newest, oldest };
+        removals.insert(self.key.clone(), removal);
+        drop(removals);
+        self.generation += 1;
+        self.store.wake_checkpointer();
+        Ok(self.newest)
+    }
+
+    /// Where the object's file is or would be.
+    #[cfg(test)]
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// What SQLite's own check finds: `ok`, or what is wrong.
+    #[cfg(test)]
+    pub(crate) fn integrity(&self) -> rusqlite::Result<String> {
+        self.containment.as_store(|| crate::check::integrity_of(self.connection()))
+    }
+
+    fn check_before_commit(&self, entry: &CatalogEntry) -> Result<(), StoreError> {
+        let conn = self.connection();
+        if conn.is_autocommit() {
+            let timed_out = self.containment.timed_out();
+            return Err(if timed_out { StoreError::SqlTimeout } else { StoreError::RolledBack });
+        }
+        let summary_bytes = entry.summary.as_ref().map_or(0, String::len);
+        if summary_bytes > SUMMARY_BYTES_MAX {
+            return Err(StoreError::SummaryTooLarge { bytes: summary_bytes });
+        }
+        if conn.transaction_state(Some(MAIN_DB))? == TransactionState::Write {
+            let (bytes, max) = (connection::cached_bytes(conn), self.store.transaction_bytes_max);
+            if bytes > max {
+                return Err(StoreError::TransactionTooLarge { bytes, max });
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits a transaction of an object that has no file, and makes the file if it wrote.
+    fn commit_in_memory(&mut self, mut entry: CatalogEntry) -> Result<Commit, StoreError> {
+        let before = self.image_status()?;
+        if let Err(err) = self.run_as_store("COMMIT") {
+            self.rollback()?;
+            return Err(err.into());
+        }
+        let after = self.image_status()?;
+        if after.change_counter == before.change_counter {
+            return Ok(Commit { position: None });
+        }
+        let max = self.store.transaction_bytes_max;
+        let created = if after.bytes > max {
+            Err(StoreError::TransactionTooLarge { bytes: after.bytes, max })
+        } else {
+            self.create_file(&entry)
+        };
+        match created {
+            Ok(frames) => Ok(Commit { position: Some(self.append_frames(frames, &mut entry)?) }),
+            Err(err) => {
+                // The transaction is committed in memory and nowhere else: forget it.
+                self.conn = Some(connection::open_memory(&self.template, &self.containment)?);
+                self.oldest = None;
+                self.query_only = false;
+                Err(err)
+            }
+        }
+    }
+
+    /// What the database in memory says of itself.
+    fn image_status(&mut self) -> Result<ImageStatus, StoreError> {
+        let conn = self.conn.as_mut().expect("a database is only exchanged inside of one method");
+        let image = conn.serialize(MAIN_DB)?;
+        let mut change_counter = [0; 4];
+        change_counter.copy_from_slice(image.get(24..28).unwrap_or(&[0; 4]));
+        Ok(ImageStatus { bytes: image.len() as u64, change_counter })
+    }
+
+    /// Makes the object's file from its database in memory and goes on with the file. Returns the
+    /// number of frames in the new WAL.
+    fn create_file(&mut self, entry: &CatalogEntry) -> Result<u32, StoreError> {
+        let memory = self.conn.as_ref().expect("a database is only exchanged inside of one method");
+        self.containment.as_store(|| write_object(memory, &self.key, self.generation, entry))?;
+        let mut removals = self.store.ledger.removals();
+        if let Some(removal) = removals.get(&self.key) {
+            // The file of the deleted object is still there: the new one takes it over, WAL first.
+            self.oldest = Some(removal.oldest);
+        } else {
+            self.write_template()?;
+        }
+        for suffix in crate::folder::LEFTOVER_SUFFIXES {
+            self.remove_beside(suffix)?;
+        }
+        let (mut conn, wal_frames) = connection::open_file(&self.path, &self.containment)?;
+        self.containment.as_store(|| connection::copy(memory, &mut conn))?;
+        let Some(frames) = wal_frames.take() else {
+            return Err(StoreError::ForeignFile { path: self.path.clone() });
+        };
+        removals.remove(&self.key);
+        drop(removals);
+        let capture = WalCapture::default();
+        self.on_disk = Some(OnDisk { created_at: entry.created_at, wal_frames, capture });
+        self.conn = Some(conn);
+        self.query_only = false;
+        Ok(frames)
+    }
+
+    fn write_template(&self) -> Result<(), StoreError> {
+        let disk = &self.store.disk;
+        let failed = |source| StoreError::Io { action: "create", path: self.path.clone(), source };
+        let file = match disk.create(&self.path) {
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
+                let folder = self.path.parent().unwrap_or(self.store.folder.root());
+                disk.create_folder(folder).and_then(|()| disk.create(&self.path))
+            }
+            result => result,
+        };
+        let image = self.template.file_image();
+        let write = |file: Box<dyn crate::disk::DiskFile>| {
+            file.write_at(image, 0)?;
+            file.set_len(image.len() as u64)
+        };
+        file.and_then(write).map_err(failed)
+    }
+
+    /// Reads what COMMIT wrote and appends it to the log.
+    fn append_frames(
+        &mut self,
+        frames: u32,
+        entry: &mut CatalogEntry,
+    ) -> Result<Position, StoreError> {
+        let conn = self.conn.as_ref().expect("a database is only exchanged inside of one method");
+        let on_disk = self.on_disk.as_mut().expect("the transaction is in the file's WAL");
+        let (bytes, database_pages) = match on_disk.capture.read_new(conn, frames, PAGE_BYTES) {
+            Ok(captured) => captured,
+            Err(err) => {
+                let reason = format!("cannot read back a transaction of {}: {err}", self.key);
+                (self.store.on_fatal)(&reason);
+                return Err(StoreError::Unavailable(crate::commit_log::Unavailable::Stopped));
+            }
+        };
+        entry.created_at = on_disk.created_at;
+        entry.size_bytes = u64::from(database_pages) * u64::from(PAGE_BYTES);
+        let change = Change::Pages { frames: &bytes, page_bytes: PAGE_BYTES, database_pages };
+        let ledger = &self.store.ledger;
+        let entry = entry.clone();
+        self.newest = ledger.append(&self.key, self.generation, entry, change, &mut self.oldest);
+        Ok(self.newest)
+    }
+
+    fn run_as_store(&self, sql: &str) -> rusqlite::Result<()> {
+        let conn = self.connection();
+        self.containment.as_store(|| conn.execute_batch(sql))
+    }
+
+    fn remove_beside(&self, suffix: &str) -> Result<(), StoreError> {
+        let path = beside(&self.path, suffix);
+        let removed = self.store.disk.remove(&path).map(drop);
+        removed.map_err(|source| StoreError::Io { action: "remove", path, source })
+    }
+}
+
+const QUERY_ONLY: &str = "PRAGMA query_only = ON";
+const QUERY_AND_WRITE: &str = "PRAGMA query_only = OFF";
+
+impl Drop for ObjectFile {
+    fn drop(&mut self) {
+        // Closing rolls back what is open. An open statement would keep the file open, but nothing
+        // that a handler prepares outlives its borrow of the connection.
+        self.conn = None;
+        let (Some(on_disk), Some(oldest)) = (&self.on_disk, self.oldest) else { return };
+        if !on_disk.capture.is_empty() {
+            let left = LeftOpen { capture: on_disk.capture, newest: self.newest, oldest };
+            self.store.ledger.leave_open(self.key.clone(), left);
+        } else {
+            warn!(key = %self.key, "an object has transactions to backfill but no WAL");
+        }
+    }
+}
+
+impl fmt::Debug for ObjectFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectFile")
+            .field("key", &self.key)
+            .field("exists", &self.exists())
+            .field("newest", &self.newest)
+            .finish_non_exhaustive()
     }
 }

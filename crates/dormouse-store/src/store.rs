@@ -1,101 +1,68 @@
 //! The data folder, open.
 
+mod epoch;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::catalog::Catalog;
-use crate::clock::{Clock, SystemClock};
+use parking_lot::Mutex;
+use tracing::warn;
+
+pub use self::epoch::Epoch;
+use crate::catalog::{Catalog, CatalogFollower};
+use crate::checkpoint::{Checkpointer, Signal};
+use crate::clock::Clock;
 use crate::commit_log::{CommitLog, Position};
+use crate::disk::{Disk, RealDisk};
 use crate::error::{OpenError, StoreError};
+use crate::folder::{Folder, FolderState, boot_id, io_error, random_bytes};
+use crate::journal::scan::{BadRecord, survey};
+use crate::journal::segment::SegmentFile;
+use crate::journal::{self, Journal, JournalOptions};
 use crate::key::Key;
-use crate::object_file::ObjectFile;
+use crate::ledger::Ledger;
+use crate::object_file::{self, ObjectFile};
+use crate::options::{Durability, StoreOptions};
+use crate::recovery::{Recovered, recover};
 use crate::stats::StoreStats;
 use crate::template::Template;
 
-/// What an acknowledged transaction survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Loss of power: every acknowledgement waits for an `fdatasync`.
-    Fsync,
-    /// A crash of the process, not of the machine: an acknowledgement waits for a `write`.
-    Os,
-}
-
-/// How to open a data folder.
-pub struct StoreOptions {
-    /// The data folder; made if it does not exist.
-    pub folder: PathBuf,
-    /// What an acknowledged transaction survives.
-    pub durability: Durability,
-    /// Size of one journal segment.
-    pub segment_bytes: u64,
-    /// Most bytes of all journal segments together.
-    pub journal_bytes_max: u64,
-    /// Most bytes of pages one transaction may write.
-    pub transaction_bytes_max: u64,
-    /// How long the SQL of one handler may run.
-    pub sql_time_max: Duration,
-    /// Size of an object's WAL past which it wants to be backfilled.
-    pub wal_bytes_max: u64,
-    /// Most threads that commit at the same time.
-    pub writers_max: usize,
-    /// Where time comes from.
-    pub clock: Arc<dyn Clock>,
-    /// Called when the journal can no longer keep its promise, with the reason. Must not return to
-    /// normal work: the default logs and aborts the process.
-    pub on_fatal: Box<dyn Fn(&str) + Send + Sync>,
-}
-
-impl StoreOptions {
-    /// The defaults for a data folder.
-    pub fn new(folder: impl Into<PathBuf>) -> StoreOptions {
-        StoreOptions {
-            folder: folder.into(),
-            durability: Durability::Fsync,
-            segment_bytes: 64 << 20,
-            journal_bytes_max: 1 << 30,
-            transaction_bytes_max: 16 << 20,
-            sql_time_max: Duration::from_secs(1),
-            wal_bytes_max: 4 << 20,
-            writers_max: std::thread::available_parallelism().map_or(1, usize::from),
-            clock: Arc::new(SystemClock::new()),
-            on_fatal: Box::new(|_| std::process::abort()),
-        }
-    }
-}
-
-impl fmt::Debug for StoreOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreOptions").field("folder", &self.folder).finish_non_exhaustive()
-    }
-}
-
-/// Names one history of an object's event log: offsets of different epochs cannot be compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Epoch(u64);
-
-impl Epoch {
-    /// Reads what [`Display`](fmt::Display) writes; `None` for anything else.
-    pub fn parse(text: &str) -> Option<Epoch> {
-        let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 16 || !text.bytes().all(is_hex) {
-            return None;
-        }
-        u64::from_str_radix(text, 16).ok().map(Epoch)
-    }
-}
-
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
 /// An open data folder. Cheap to clone.
+///
+/// Dropping the last clone without [`shut_down`](Self::shut_down) is like a crash, but for what was
+/// appended to the journal: the next open recovers it.
 #[derive(Clone, Debug)]
-pub struct Store {}
+pub struct Store {
+    shared: Arc<StoreShared>,
+}
+
+/// What the store's clones and its open objects share.
+pub(crate) struct StoreShared {
+    pub disk: Arc<dyn Disk>,
+    pub clock: Arc<dyn Clock>,
+    pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
+    pub transaction_bytes_max: u64,
+    pub wal_bytes_max: u64,
+    pub sql_time_max: Duration,
+    pub ledger: Arc<Ledger>,
+    pub catalog: Catalog,
+    log: Arc<dyn CommitLog>,
+    /// `None` if the log is a test's.
+    journal: Option<Arc<Journal>>,
+    follower: Arc<CatalogFollower>,
+    checkpointer: Arc<Checkpointer>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    is_shut_down: AtomicBool,
+    state: FolderState,
+    // The last to go: it holds the lock.
+    pub folder: Folder,
+}
 
 impl Store {
     /// Opens a data folder: takes its lock, recovers what an unclean stop left, starts the
@@ -106,8 +73,7 @@ impl Store {
     /// [`OpenError`]: nothing was started, and nothing of the folder was changed that a second
     /// attempt would not do again.
     pub fn open(options: StoreOptions) -> Result<Store, OpenError> {
-        let _ = options;
-        todo!()
+        Store::open_on(Arc::new(RealDisk), options, None)
     }
 
     /// Opens a data folder whose transactions go to `log` instead of a journal: for tests that
@@ -121,8 +87,7 @@ impl Store {
         options: StoreOptions,
         log: Arc<dyn CommitLog>,
     ) -> Result<Store, OpenError> {
-        let _ = (options, log);
-        todo!()
+        Store::open_on(Arc::new(RealDisk), options, Some(log))
     }
 
     /// Opens one object: its file, brought to the template's schema, or, if it has none, a database
@@ -132,52 +97,326 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NewerSchema`], [`StoreError::ForeignFile`]: a person has to look. Everything
-    /// else: nothing happened, try again.
+    /// [`StoreError::NewerSchema`], [`StoreError::ForeignFile`], and [`StoreError::Io`] with the
+    /// action "find": a person has to look. Everything else: nothing happened, try again.
     pub fn open_object(
         &self,
         key: &Key,
         template: &Arc<Template>,
     ) -> Result<ObjectFile, StoreError> {
-        let _ = (key, template);
-        todo!()
+        object_file::open(&self.shared, key, template)
     }
 
     /// The epoch of an object that was deleted `reset_count` times.
     pub fn epoch(&self, key: &Key, reset_count: u64) -> Epoch {
-        let _ = (key, reset_count);
-        todo!()
+        self.shared.epoch(key, reset_count)
     }
 
     /// Where transactions become durable.
     pub fn commit_log(&self) -> &Arc<dyn CommitLog> {
-        todo!()
+        &self.shared.log
     }
 
     /// The list of all objects.
     pub fn catalog(&self) -> &Catalog {
-        todo!()
+        &self.shared.catalog
     }
 
     /// Objects whose oldest transaction that is only in their WAL is at this position or earlier
     /// should be backfilled: they hold back an old segment.
     pub fn backfill_wanted(&self) -> Position {
-        todo!()
+        self.shared.backfill_wanted()
     }
 
     /// Numbers for `/metrics`.
     pub fn stats(&self) -> StoreStats {
-        todo!()
+        let shared = &self.shared;
+        let mut stats = StoreStats {
+            durable: shared.log.durable(),
+            checkpointed: shared.checkpointer.checkpointed(),
+            catalogued: shared.follower.progress().applied(),
+            objects_to_backfill: shared.ledger.objects_to_backfill() as u64,
+            ..StoreStats::default()
+        };
+        if let Some(journal) = &shared.journal {
+            journal.add_stats(&mut stats);
+        }
+        stats
     }
 
     /// Waits until everything appended is durable, and marks the folder as cleanly closed.
     ///
-    /// All objects must be closed.
+    /// All objects must be closed. Calling it again does nothing.
     ///
     /// # Errors
     ///
-    /// The folder is left as after a crash: the next open recovers it.
+    /// [`StoreError::NotDurable`] if an object is still open with transactions that its file lacks,
+    /// or the journal has failed. After any error the folder is left as after a crash: the next open
+    /// recovers it.
     pub fn shut_down(&self) -> Result<(), StoreError> {
-        todo!()
+        self.shared.shut_down()
     }
+
+    /// As [`open`](Self::open), on any disk.
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        options: StoreOptions,
+        log: Option<Arc<dyn CommitLog>>,
+    ) -> Result<Store, OpenError> {
+        options.check()?;
+        let folder = Folder::lock(&options.folder)?;
+        let (mut state, is_new) = match folder.read_state(&*disk)? {
+            Some(state) => (state, false),
+            None => (make_folder(&*disk, &folder, options.durability)?, true),
+        };
+        for path in [folder.journal_folder(), folder.objects_folder()] {
+            disk.create_folder(&path).map_err(|err| io_error("create", &path, err))?;
+        }
+        if is_new {
+            let synced = disk.sync_folder(folder.root());
+            synced.map_err(|err| io_error("sync", folder.root(), err))?;
+        }
+        if !folder.catalog_path().exists() {
+            let what = "there is no catalog";
+            return Err(OpenError::DamagedFile { path: folder.catalog_path(), what });
+        }
+        let follower = Arc::new(CatalogFollower::open(&*disk, &folder.catalog_path())?);
+        let recovered = bring_up_to_date(&*disk, &folder, &mut state, &follower)?;
+        state.clean = false;
+        state.durability = options.durability;
+        state.boot_id = boot_id();
+        let written = folder.write_state(&*disk, &state);
+        written.map_err(|err| io_error("write", &folder.state_path(), err))?;
+        start(disk, options, log, folder, state, follower, recovered)
+    }
+}
+
+impl StoreShared {
+    pub(crate) fn epoch(&self, key: &Key, resets: u64) -> Epoch {
+        self.state.epoch(key, resets)
+    }
+
+    pub(crate) fn backfill_wanted(&self) -> Position {
+        self.journal.as_ref().map_or(Position::ZERO, |journal| journal.backfill_wanted())
+    }
+
+    pub(crate) fn wake_checkpointer(&self) {
+        self.checkpointer.signal.raise();
+    }
+
+    fn shut_down(self: &Arc<Self>) -> Result<(), StoreError> {
+        if self.is_shut_down.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.stop_threads();
+        let failed = |source| StoreError::Io {
+            action: "close",
+            path: self.folder.root().to_path_buf(),
+            source,
+        };
+        for (key, left) in self.ledger.all_left_open() {
+            if left.newest <= self.log.durable() {
+                object_file::backfill_left_open(self, &key, left)?;
+            }
+        }
+        self.checkpointer.remove_deleted();
+        self.follower.apply_durable(&self.ledger)?;
+        let durable = self.log.durable();
+        if self.ledger.oldest_to_backfill().is_some() || self.ledger.appended() > durable {
+            return Err(StoreError::NotDurable);
+        }
+        if self.journal.is_some() {
+            if !self.checkpointer.checkpoint(durable).map_err(failed)? {
+                return Err(StoreError::NotDurable);
+            }
+            self.follower.sync(true).map_err(failed)?;
+            let state = FolderState { clean: true, ..self.state.clone() };
+            self.folder.write_state(&*self.disk, &state).map_err(failed)?;
+        }
+        self.is_shut_down.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn stop_threads(&self) {
+        if let Some(journal) = &self.journal {
+            journal.stop();
+        }
+        self.ledger.stop();
+        self.checkpointer.signal.stop();
+        self.threads.lock().drain(..).for_each(journal::join);
+    }
+}
+
+impl Drop for StoreShared {
+    fn drop(&mut self) {
+        self.stop_threads();
+    }
+}
+
+impl fmt::Debug for StoreShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("folder", &self.folder.root())
+            .field("log", &self.log)
+            .field("catalog", &self.catalog)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a folder that did not exist. Its state comes last: without one it is made again.
+fn make_folder(
+    disk: &dyn Disk,
+    folder: &Folder,
+    durability: Durability,
+) -> Result<FolderState, OpenError> {
+    CatalogFollower::create(disk, &folder.catalog_path())?;
+    let state = FolderState::new(durability);
+    let written = folder.write_state(disk, &state);
+    written.map_err(|err| io_error("write", &folder.state_path(), err))?;
+    Ok(state)
+}
+
+fn bring_up_to_date(
+    disk: &dyn Disk,
+    folder: &Folder,
+    state: &mut FolderState,
+    follower: &CatalogFollower,
+) -> Result<Recovered, OpenError> {
+    if state.clean {
+        let failed = |source| OpenError::Catalog { path: folder.catalog_path(), source };
+        let last = follower.checkpointed().map_err(failed)?;
+        let scan = survey(disk, &folder.journal_folder(), state.folder_id(), last)?;
+        return Ok(Recovered {
+            end: scan.end,
+            segments: scan.unused,
+            next_number: scan.next_number,
+            redone: Vec::new(),
+        });
+    }
+    // In mode `os` the page cache was all there was, and it is gone with the machine.
+    let is_lost = state.durability == Durability::Os && state.boot_id != boot_id();
+    if is_lost {
+        warn!("the machine went down in mode os: acknowledged transactions may be lost");
+        state.losses += 1;
+    }
+    let bad_record = if is_lost { BadRecord::EndThere } else { BadRecord::Refuse };
+    recover(disk, folder, state, follower, bad_record)
+}
+
+fn start(
+    disk: Arc<dyn Disk>,
+    options: StoreOptions,
+    log: Option<Arc<dyn CommitLog>>,
+    folder: Folder,
+    state: FolderState,
+    follower: Arc<CatalogFollower>,
+    recovered: Recovered,
+) -> Result<Store, OpenError> {
+    let segments_max = options.segments_max();
+    let on_fatal: Arc<dyn Fn(&str) + Send + Sync> = Arc::from(options.on_fatal);
+    let failed = |err| io_error("start the journal in", folder.root(), err);
+    let end = recovered.end;
+    let (log, journal) = match log {
+        Some(log) => {
+            let started = follower.start_at(log.durable());
+            started.map_err(|source| OpenError::Catalog { path: folder.catalog_path(), source })?;
+            (log, None)
+        }
+        None => {
+            let seed = random_bytes();
+            let journal = Arc::new(
+                Journal::start(JournalOptions {
+                    disk: Arc::clone(&disk),
+                    folder: folder.journal_folder(),
+                    folder_id: state.folder_id(),
+                    durability: options.durability,
+                    segment_bytes: options.segment_bytes,
+                    segments_max,
+                    transaction_bytes_max: options.transaction_bytes_max,
+                    writers_max: options.writers_max,
+                    clock: Arc::clone(&options.clock),
+                    on_fatal: Arc::clone(&on_fatal),
+                    spare: reusable(&*disk, recovered.segments, options.segment_bytes)
+                        .map_err(failed)?,
+                    next_number: recovered.next_number,
+                    end,
+                    nonce_seed: u64::from_le_bytes(std::array::from_fn(|index| seed[index])),
+                })
+                .map_err(failed)?,
+            );
+            (Arc::clone(&journal) as Arc<dyn CommitLog>, Some(journal))
+        }
+    };
+    let ledger = Arc::new(Ledger::new(Arc::clone(&log)));
+    let checkpointer = Arc::new(Checkpointer {
+        disk: Arc::clone(&disk),
+        root: folder.root().to_path_buf(),
+        ledger: Arc::clone(&ledger),
+        follower: Arc::clone(&follower),
+        journal: journal.clone(),
+        on_fatal: Arc::clone(&on_fatal),
+        checkpointed: AtomicU64::new(end.position.get()),
+        signal: Signal::default(),
+    });
+    let threads = start_threads(&ledger, &follower, &checkpointer).map_err(failed)?;
+    let progress = Arc::clone(follower.progress());
+    let catalog = Catalog::new(folder.catalog_path(), Arc::clone(&ledger), progress);
+    let shared = StoreShared {
+        disk,
+        clock: options.clock,
+        on_fatal,
+        transaction_bytes_max: options.transaction_bytes_max,
+        wal_bytes_max: options.wal_bytes_max,
+        sql_time_max: options.sql_time_max,
+        ledger,
+        catalog,
+        log,
+        journal,
+        follower,
+        checkpointer,
+        threads: Mutex::new(threads),
+        is_shut_down: AtomicBool::new(false),
+        state,
+        folder,
+    };
+    Ok(Store { shared: Arc::new(shared) })
+}
+
+fn start_threads(
+    ledger: &Arc<Ledger>,
+    follower: &Arc<CatalogFollower>,
+    checkpointer: &Arc<Checkpointer>,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    if let Some(journal) = &checkpointer.journal {
+        let weak = Arc::downgrade(checkpointer);
+        // A weak one: the checkpointer has the journal.
+        journal.watch_sealed(Box::new(move || {
+            if let Some(checkpointer) = weak.upgrade() {
+                checkpointer.signal.raise();
+            }
+        }));
+    }
+    let (followed, following) = (Arc::clone(ledger), Arc::clone(follower));
+    let checkpointing = Arc::clone(checkpointer);
+    Ok(vec![
+        journal::spawn("catalog", move || following.follow(&followed))?,
+        journal::spawn("checkpointer", move || checkpointing.run())?,
+    ])
+}
+
+/// Of the segments that an earlier process left, those of the right size. Others are removed.
+fn reusable(
+    disk: &dyn Disk,
+    segments: Vec<SegmentFile>,
+    segment_bytes: u64,
+) -> io::Result<Vec<SegmentFile>> {
+    let mut reusable = Vec::new();
+    for segment in segments {
+        if segment.file.len()? == segment_bytes {
+            reusable.push(segment);
+        } else {
+            disk.remove(&segment.path)?;
+        }
+    }
+    Ok(reusable)
 }

@@ -2,6 +2,40 @@
 
 use std::fmt;
 
+use rusqlite::{Connection, MAIN_DB};
+
+use crate::catalog::CatalogEntry;
+use crate::key::Key;
+
+/// Size of a page of every object's database.
+///
+/// Small pages make small transactions cheap to journal.
+pub(crate) const PAGE_BYTES: u32 = 1024;
+
+/// Where the header of a database says how to write it and how to read it: 1 for a rollback
+/// journal, 2 for a WAL.
+pub(crate) const FORMAT_BYTES: std::ops::Range<usize> = 18..20;
+
+/// The tables that every object has. `dormouse_object` has one row from the object's first
+/// transaction on, and none in the template: a file without that row is not an object yet.
+const CREATE_STORE_TABLES: &str = "
+    CREATE TABLE dormouse_schema (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE dormouse_object (
+        singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        created_ms INTEGER NOT NULL
+    );";
+
+const INSERT_OBJECT: &str = "
+    INSERT INTO dormouse_object (singleton, kind, id, generation, created_ms)
+    VALUES (1, ?1, ?2, ?3, ?4)";
+
+const UPSERT_VERSION: &str = "
+    INSERT INTO dormouse_schema (name, version) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET version = ?2";
+
 /// Numbered, forward-only migrations under one name.
 ///
 /// A kind has its own set and shares others, such as that of the event log. The version of each set
@@ -17,8 +51,11 @@ pub struct MigrationSet {
 /// The database of an object of one kind that nobody has written to yet, and how to bring older
 /// files to the same schema.
 pub struct Template {
+    /// The database, in WAL mode.
     image: Vec<u8>,
     sets: Vec<MigrationSet>,
+    /// All versions in one line, to compare with what a file says in one query.
+    versions: String,
 }
 
 /// Why a template could not be built. The kind's author has to change its SQL.
@@ -48,6 +85,14 @@ pub enum TemplateError {
     Sqlite(#[source] rusqlite::Error),
 }
 
+/// A set whose version in a file is not that of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Behind<'a> {
+    pub set: &'a MigrationSet,
+    /// Version of the file; negative if the file says so.
+    pub found: i64,
+}
+
 impl Template {
     /// Runs all migrations of `sets`, in order, on an empty database in memory.
     ///
@@ -55,8 +100,55 @@ impl Template {
     ///
     /// [`TemplateError`]: the SQL of the kind is wrong.
     pub fn build(kind: &str, sets: Vec<MigrationSet>) -> Result<Template, TemplateError> {
-        let _ = (kind, &sets);
-        todo!()
+        for (index, set) in sets.iter().enumerate() {
+            if sets[..index].iter().any(|earlier| earlier.name == set.name) {
+                return Err(TemplateError::DuplicateSet { name: set.name });
+            }
+        }
+        let mut conn = empty_database().map_err(TemplateError::Sqlite)?;
+        for set in &sets {
+            for (index, step) in set.steps.iter().enumerate() {
+                conn.execute_batch(step).map_err(|source| TemplateError::Step {
+                    kind: kind.to_owned(),
+                    set: set.name,
+                    step: index + 1,
+                    source,
+                })?;
+            }
+            write_version(&conn, set).map_err(TemplateError::Sqlite)?;
+        }
+        let versions = read_versions(&conn).map_err(TemplateError::Sqlite)?;
+        let mut image = conn.serialize(MAIN_DB).map_err(TemplateError::Sqlite)?.to_vec();
+        image[FORMAT_BYTES].fill(2);
+        Ok(Template { image, sets, versions })
+    }
+
+    /// The template as a file: a database in WAL mode.
+    pub(crate) fn file_image(&self) -> &[u8] {
+        &self.image
+    }
+
+    /// The template as a database in memory, which knows no WAL.
+    pub(crate) fn memory_image(&self) -> Vec<u8> {
+        let mut image = self.image.clone();
+        image[FORMAT_BYTES].fill(1);
+        image
+    }
+
+    /// All versions in one line, as [`read_versions`] gives them.
+    pub(crate) fn versions(&self) -> &str {
+        &self.versions
+    }
+
+    /// The sets of which `versions` has another version than this program.
+    pub(crate) fn behind(&self, versions: &str) -> Vec<Behind<'_>> {
+        let version_of = |name: &str| {
+            let mut pairs = versions.split(',').filter_map(|pair| pair.rsplit_once('='));
+            pairs.find(|(found, _)| *found == name).and_then(|(_, version)| version.parse().ok())
+        };
+        let behind =
+            self.sets.iter().map(|set| Behind { set, found: version_of(set.name).unwrap_or(0) });
+        behind.filter(|it| usize::try_from(it.found) != Ok(it.set.steps.len())).collect()
     }
 }
 
@@ -66,5 +158,83 @@ impl fmt::Debug for Template {
             .field("bytes", &self.image.len())
             .field("sets", &self.sets)
             .finish_non_exhaustive()
+    }
+}
+
+/// Records that a database is at the newest version of a set.
+pub(crate) fn write_version(conn: &Connection, set: &MigrationSet) -> rusqlite::Result<()> {
+    conn.execute(UPSERT_VERSION, (set.name, set.steps.len())).map(drop)
+}
+
+/// Makes a database that of one object: part of the object's first transaction.
+pub(crate) fn write_object(
+    conn: &Connection,
+    key: &Key,
+    generation: u64,
+    entry: &CatalogEntry,
+) -> rusqlite::Result<()> {
+    let row = (key.kind(), key.id(), generation.cast_signed(), entry.created_at.as_ms());
+    conn.execute(INSERT_OBJECT, row).map(drop)
+}
+
+/// All versions of a database in one line.
+fn read_versions(conn: &Connection) -> rusqlite::Result<String> {
+    conn.query_row(&format!("SELECT {VERSIONS_EXPRESSION}"), [], |row| row.get(0))
+}
+
+/// An SQL expression: all versions in one line, `<set>=<version>` in the order of names.
+pub(crate) const VERSIONS_EXPRESSION: &str = "
+    (SELECT coalesce(group_concat(name || '=' || version, ',' ORDER BY name), '')
+     FROM dormouse_schema)";
+
+fn empty_database() -> rusqlite::Result<Connection> {
+    let conn = Connection::open_in_memory()?;
+    conn.pragma_update(None, "page_size", PAGE_BYTES)?;
+    conn.execute_batch(CREATE_STORE_TABLES)?;
+    Ok(conn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: MigrationSet =
+        MigrationSet { name: "log", steps: &["CREATE TABLE event (n INTEGER PRIMARY KEY)"] };
+    const KIND: MigrationSet = MigrationSet {
+        name: "kind",
+        steps: &["CREATE TABLE note (title)", "ALTER TABLE note ADD COLUMN blob"],
+    };
+
+    #[test]
+    fn a_template_is_a_database_in_wal_mode_with_small_pages() {
+        let template = Template::build("note", vec![LOG, KIND]).unwrap();
+
+        assert_eq!(template.file_image()[FORMAT_BYTES], [2, 2]);
+        assert_eq!(template.memory_image()[FORMAT_BYTES], [1, 1]);
+        assert_eq!(template.file_image()[16..18], [4, 0]);
+        assert_eq!(template.versions(), "kind=2,log=1");
+    }
+
+    #[test]
+    fn a_step_that_does_not_run_is_named() {
+        let bad = MigrationSet { name: "kind", steps: &["SELECT 1", "CREATE TABEL note"] };
+        let err = Template::build("note", vec![bad]).unwrap_err();
+        assert!(matches!(err, TemplateError::Step { set: "kind", step: 2, .. }), "{err}");
+    }
+
+    #[test]
+    fn two_sets_of_one_name_are_refused() {
+        let err = Template::build("note", vec![LOG, LOG]).unwrap_err();
+        assert!(matches!(err, TemplateError::DuplicateSet { name: "log" }), "{err}");
+    }
+
+    #[test]
+    fn sets_of_another_version_are_found_wherever_they_stand_in_the_line() {
+        let template = Template::build("note", vec![LOG, KIND]).unwrap();
+
+        assert_eq!(template.behind("kind=2,log=1"), []);
+        assert_eq!(template.behind("kind=1,log=1"), [Behind { set: &KIND, found: 1 }]);
+        assert_eq!(template.behind("kind=2"), [Behind { set: &LOG, found: 0 }]);
+        assert_eq!(template.behind("kind=9,log=1"), [Behind { set: &KIND, found: 9 }]);
     }
 }

@@ -4,13 +4,13 @@ use std::fmt;
 
 use parking_lot::Mutex;
 
-use super::{CommitLog, Position, Record, Unavailable};
+use super::{CommitLog, DurableWatcher, Position, Record, Unavailable};
 
 /// A [`CommitLog`] that keeps nothing and calls positions durable when the test says so.
 #[derive(Default)]
 pub struct HeldLog {
     state: Mutex<HeldState>,
-    watchers: Mutex<Vec<Box<dyn Fn(Position) + Send + Sync>>>,
+    watchers: Mutex<Vec<DurableWatcher>>,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +83,7 @@ impl CommitLog for HeldLog {
         self.state.lock().durable
     }
 
-    fn watch(&self, watcher: Box<dyn Fn(Position) + Send + Sync>) {
+    fn watch(&self, watcher: DurableWatcher) {
         self.watchers.lock().push(watcher);
     }
 }

@@ -1,0 +1,135 @@
+//! Opening an object's database: the one place where its pragmas are set.
+
+use std::ffi::c_int;
+use std::path::Path;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, MAIN_DB, OpenFlags, ffi};
+
+use super::containment::Containment;
+use crate::template::Template;
+
+/// What an object's page cache may hold of unchanged pages, in KiB.
+const CACHE_KIB: u32 = 32;
+
+/// Statements that a connection keeps prepared.
+const STATEMENTS_KEPT: usize = 32;
+
+/// The pragmas of an object's file, each with what it buys.
+///
+/// * `locking_mode = EXCLUSIVE`, before the WAL is first used: the WAL's index is kept on the heap,
+///   so there is no `-shm` file to map.
+/// * `synchronous = OFF`: the journal makes transactions durable, SQLite never syncs.
+/// * `cache_spill = OFF`: a page is written once, at COMMIT; before it the WAL does not change.
+/// * `temp_store = MEMORY`: sorting and sub-queries make no files.
+/// * `cache_size`: memory per resident object.
+fn file_pragmas() -> String {
+    format!(
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = OFF; PRAGMA cache_spill = OFF;
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{CACHE_KIB};"
+    )
+}
+
+/// Frames in an object's WAL, as the last commit said.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WalFrames(Arc<AtomicU32>);
+
+impl WalFrames {
+    /// The number of frames after the commit since the last call, `None` if none wrote any.
+    pub(crate) fn take(&self) -> Option<u32> {
+        Some(self.0.swap(0, Ordering::Relaxed)).filter(|frames| *frames != 0)
+    }
+}
+
+/// Opens an object's existing file.
+#[expect(clippy::disallowed_methods, reason = "the one place that opens an object's file")]
+pub(crate) fn open_file(
+    path: &Path,
+    containment: &Containment,
+) -> rusqlite::Result<(Connection, WalFrames)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(path, flags)?;
+    prepare(&conn)?;
+    // Whoever closes an object decides whether its WAL may go into the file: SQLite does not.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.execute_batch(&file_pragmas())?;
+    let frames = WalFrames::default();
+    let noted = frames.clone();
+    // This takes the place of SQLite's automatic checkpoint, which is such a hook too.
+    conn.wal_hook(Some(move |_: &mut Wal, frames: c_int| {
+        noted.0.store(u32::try_from(frames).unwrap_or(0), Ordering::Relaxed);
+        Ok(())
+    }))?;
+    containment.install(&mut conn)?;
+    Ok((conn, frames))
+}
+
+/// Makes a database in memory that is a copy of a template.
+pub(crate) fn open_memory(
+    template: &Template,
+    containment: &Containment,
+) -> rusqlite::Result<Connection> {
+    let mut conn = Connection::open_in_memory()?;
+    prepare(&conn)?;
+    let image = template.memory_image();
+    conn.deserialize_read_exact(MAIN_DB, &image[..], image.len(), false)?;
+    conn.execute_batch("PRAGMA temp_store = MEMORY")?;
+    containment.install(&mut conn)?;
+    Ok(conn)
+}
+
+/// Replaces all pages of `to` by those of `from`, in one transaction of `to`.
+pub(crate) fn copy(from: &Connection, to: &mut Connection) -> rusqlite::Result<()> {
+    let done = Backup::new(from, to)?.step(-1)?;
+    if done != StepResult::Done {
+        // Nobody else can hold a lock on either database.
+        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None));
+    }
+    // SQLite calls the WAL hook when a statement has run to its end, and a backup is none.
+    to.execute_batch("SELECT 1 WHERE FALSE")
+}
+
+/// Bytes of pages in the connection's cache: no fewer than its open transaction has changed, since
+/// changed pages stay there until COMMIT.
+#[expect(unsafe_code, reason = "rusqlite has no status of a connection")]
+pub(crate) fn cached_bytes(conn: &Connection) -> u64 {
+    let (mut used, mut high) = (0, 0);
+    // SAFETY: the connection is open while it is borrowed, and both results are written to integers
+    // that outlive the call.
+    let code = unsafe {
+        let status = ffi::SQLITE_DBSTATUS_CACHE_USED;
+        ffi::sqlite3_db_status(conn.handle(), status, &raw mut used, &raw mut high, 0)
+    };
+    if code == ffi::SQLITE_OK { u64::try_from(used).unwrap_or(0) } else { 0 }
+}
+
+/// What all objects' connections have in common.
+fn prepare(conn: &Connection) -> rusqlite::Result<()> {
+    free_lookaside(conn);
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(())
+}
+
+/// Gives back the 48 KiB that SQLite sets aside for small allocations of each connection.
+#[expect(unsafe_code, reason = "rusqlite has no such setting")]
+fn free_lookaside(conn: &Connection) {
+    // SAFETY: the connection is open while it is borrowed; this setting takes a pointer to a buffer,
+    // which null says there is none of, and two C integers. On failure nothing changes.
+    unsafe {
+        ffi::sqlite3_db_config(
+            conn.handle(),
+            ffi::SQLITE_DBCONFIG_LOOKASIDE,
+            ptr::null_mut::<std::ffi::c_void>(),
+            0 as c_int,
+            0 as c_int,
+        );
+    }
+}
