@@ -289,3 +289,6 @@ impl fmt::Debug for Node {
         f.debug_struct("Node").field("config", &self.shared.config).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

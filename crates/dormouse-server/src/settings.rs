@@ -276,7 +276,7 @@ impl File {
         let text = std::fs::read_to_string(path)
             .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
         toml::from_str(&text).map_err(|err| {
-            let line = err.span().map(|span| text[..span.start].lines().count().max(1));
+            let line = err.span().map(|span| text[..span.start].matches('\n').count() + 1);
             let at = line.map(|line| format!("line {line}: ")).unwrap_or_default();
             let what = format!("{at}{}", err.message().replace('\n', " "));
             SettingsError::File { path: path.to_owned(), what }

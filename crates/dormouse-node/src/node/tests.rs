@@ -1,0 +1,262 @@
+//! The node with a real store under it and a commit log that the test releases step by step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dormouse::{
+    Caller, Cx, Empty, Error, ErrorCode, Methods, Object, Random, Resolved, Session, TestClock,
+};
+use dormouse_store::{HeldLog, StoreOptions};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::envelope::Answered;
+
+/// A test that waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A number that misbehaves on demand.
+struct Tally {
+    sum: i64,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "camelCase")]
+enum TallyEvent {
+    Added { sum: i64 },
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Sum {
+    sum: i64,
+}
+
+impl Object for Tally {
+    const KIND: &'static str = "tally";
+    type Event = TallyEvent;
+    const MIGRATIONS: &'static [&'static str] =
+        &["CREATE TABLE tally (n INTEGER NOT NULL) STRICT; INSERT INTO tally VALUES (0);"];
+
+    fn methods() -> Methods<Self> {
+        Methods::new()
+            .mutation("add", Self::add)
+            .mutation("addAndPanic", Self::add_and_panic)
+            .mutation("addAndFail", Self::add_and_fail)
+            .query("get", Self::get)
+    }
+
+    fn wake(cx: &Cx<Self>) -> Result<Self, Error> {
+        let sum = cx.sql().row("SELECT n FROM tally", [], |row| row.get(0))?;
+        Ok(Tally { sum: sum.unwrap_or(0) })
+    }
+
+    fn initial(&self, _: &Cx<Self>, _: &Session) -> Result<Option<TallyEvent>, Error> {
+        Ok(Some(TallyEvent::Added { sum: self.sum }))
+    }
+}
+
+impl Tally {
+    fn add(&mut self, cx: &mut Cx<Self>, _: Empty) -> Result<Sum, Error> {
+        self.sum += 1;
+        cx.sql().execute("UPDATE tally SET n = ?1", [self.sum])?;
+        cx.broadcast(&TallyEvent::Added { sum: self.sum })?;
+        Ok(Sum { sum: self.sum })
+    }
+
+    fn add_and_panic(&mut self, cx: &mut Cx<Self>, input: Empty) -> Result<Sum, Error> {
+        self.add(cx, input)?;
+        panic!("on demand");
+    }
+
+    fn add_and_fail(&mut self, cx: &mut Cx<Self>, input: Empty) -> Result<Sum, Error> {
+        self.add(cx, input)?;
+        Err(Error::conflict("on demand"))
+    }
+
+    fn get(&self, _: &Cx<Self>, _: Empty) -> Result<Sum, Error> {
+        Ok(Sum { sum: self.sum })
+    }
+}
+
+struct Bench {
+    node: Node,
+    log: Arc<HeldLog>,
+    clock: Arc<TestClock>,
+    _folder: TempDir,
+}
+
+impl Bench {
+    fn new(config: NodeConfig) -> Bench {
+        let folder = TempDir::new().unwrap();
+        let log = Arc::new(HeldLog::new());
+        let clock = Arc::new(TestClock::new());
+        let options = StoreOptions {
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            ..StoreOptions::new(folder.path())
+        };
+        let store = Store::open_with_log(options, Arc::clone(&log) as _).unwrap();
+        let kinds = Kinds::new().register::<Tally>().unwrap();
+        let node = Node::start(config, store, Arc::clone(&clock) as _, kinds, Vec::new());
+        Bench { node, log, clock, _folder: folder }
+    }
+
+    fn call(&self, id: &str, method: &str) -> oneshot::Receiver<Answered> {
+        let kind = self.node.kinds().get("tally").unwrap();
+        let mut new_id = (self.clock.now(), Random::seeded(1));
+        let input = Some(json!({ "id": id }));
+        let resolved = kind.resolve(method, input, None, Caller::default(), &mut new_id).unwrap();
+        let Resolved::Object { key, call } = resolved else { panic!("it names an object") };
+        let (sender, receiver) = oneshot::channel();
+        let reply = Reply::new(move |answered| _ = sender.send(answered));
+        self.node.call(&self.node.object(kind, &key), call, reply);
+        receiver
+    }
+
+    /// Calls, and releases the log until the answer is there.
+    async fn done(&self, id: &str, method: &str) -> Result<Value, Error> {
+        let mut answer = self.call(id, method);
+        let mut answered = None;
+        self.until(|| {
+            self.log.release_all();
+            answered = answer.try_recv().ok();
+            answered.is_some()
+        })
+        .await;
+        answered.unwrap().result.map(|json| serde_json::from_str(&json).unwrap())
+    }
+
+    async fn until(&self, mut holds: impl FnMut() -> bool) {
+        let wait = async {
+            while !holds() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("it happens in time");
+    }
+}
+
+fn config() -> NodeConfig {
+    NodeConfig { idle_timeout: Duration::from_secs(10), ..NodeConfig::for_cores(2) }
+}
+
+fn sum(answered: Answered) -> Value {
+    serde_json::from_str(&answered.result.unwrap()).unwrap()
+}
+
+#[actix::test]
+async fn nothing_leaves_before_it_is_durable_and_reads_wait_for_what_they_saw() {
+    let bench = Bench::new(config());
+
+    let mut write = bench.call("a", "add");
+    let mut read = bench.call("a", "get");
+    let mut other = bench.call("b", "get");
+    bench.until(|| bench.node.stats().handlers_total() == 3).await;
+    let other_answer = (&mut other).await.unwrap();
+
+    assert_eq!(
+        sum(other_answer),
+        json!({"sum": 0}),
+        "an object with nothing pending waits for nobody"
+    );
+    assert!(write.try_recv().is_err() && read.try_recv().is_err(), "nothing is durable yet");
+    bench.until(|| bench.log.appended() > Position::ZERO).await;
+    bench.log.release_all();
+    assert_eq!(sum(write.await.unwrap()), json!({"sum": 1}));
+    assert_eq!(sum(read.await.unwrap()), json!({"sum": 1}));
+}
+
+#[actix::test]
+async fn a_handler_that_fails_or_panics_leaves_no_trace_and_the_next_call_works() {
+    let bench = Bench::new(config());
+    bench.done("a", "add").await.unwrap();
+    let appended = bench.log.appended();
+
+    let panicked = bench.done("a", "addAndPanic").await.unwrap_err();
+    let failed = bench.done("a", "addAndFail").await.unwrap_err();
+
+    assert_eq!(panicked.code(), ErrorCode::InternalServerError);
+    assert!(!panicked.message().contains("on demand"), "what went wrong stays in the log");
+    assert_eq!(failed.code(), ErrorCode::Conflict);
+    assert_eq!(bench.log.appended(), appended);
+    assert_eq!(bench.done("a", "get").await.unwrap(), json!({"sum": 1}));
+    assert_eq!(bench.done("a", "add").await.unwrap(), json!({"sum": 2}));
+    assert_eq!(bench.node.stats().handler_faults_total(), 1);
+}
+
+#[actix::test]
+async fn an_idle_object_leaves_once_its_last_position_is_durable_and_wakes_as_it_was() {
+    let idle_timeout = Duration::from_millis(80);
+    let bench = Bench::new(NodeConfig { idle_timeout, ..config() });
+    let pending = bench.call("a", "add");
+    bench.until(|| bench.log.appended() > Position::ZERO).await;
+
+    bench.clock.advance(idle_timeout * 2);
+    let still_here = bench.done("b", "get").await;
+    assert!(still_here.is_ok());
+    bench.until(|| bench.node.stats().hibernations_total() == 1).await;
+    assert_eq!(bench.node.stats().objects_resident(), 1, "only the one without a file has left");
+    bench.log.release_all();
+    pending.await.unwrap().result.unwrap();
+    bench
+        .until(|| {
+            bench.clock.advance(idle_timeout);
+            bench.node.stats().objects_resident() == 0
+        })
+        .await;
+
+    assert_eq!(bench.done("a", "get").await.unwrap(), json!({"sum": 1}));
+}
+
+#[actix::test]
+async fn a_full_queue_refuses_and_loses_nothing_that_it_took() {
+    let bench = Bench::new(NodeConfig { queue_envelopes_max: 2, gate_bytes_max: 0, ..config() });
+    let first = bench.call("a", "add");
+    bench.until(|| bench.log.appended() > Position::ZERO).await;
+
+    let taken = [bench.call("a", "add"), bench.call("a", "add")];
+    let refused = bench.call("a", "add").await.unwrap();
+
+    assert_eq!(refused.result.unwrap_err().code(), ErrorCode::ServiceUnavailable);
+    let mut sums = vec![];
+    for mut answer in std::iter::once(first).chain(taken) {
+        let mut answered = None;
+        bench
+            .until(|| {
+                bench.log.release_all();
+                answered = answer.try_recv().ok();
+                answered.is_some()
+            })
+            .await;
+        sums.push(sum(answered.unwrap()));
+    }
+    assert_eq!(sums, [json!({"sum": 1}), json!({"sum": 2}), json!({"sum": 3})]);
+}
+
+#[actix::test]
+async fn more_objects_than_places_take_turns() {
+    let bench = Bench::new(NodeConfig { objects_resident_max: 2, lanes: 1, ..config() });
+
+    for round in 1..=3 {
+        for id in ["a", "b", "c", "d", "e"] {
+            assert_eq!(bench.done(id, "add").await.unwrap(), json!({ "sum": round }), "{id}");
+        }
+    }
+
+    assert!(bench.node.stats().objects_resident() <= 2);
+}
+
+#[actix::test]
+async fn shutting_down_answers_everybody_and_closes_every_file() {
+    let bench = Bench::new(config());
+    bench.done("a", "add").await.unwrap();
+
+    bench.node.shut_down().await;
+
+    assert_eq!(bench.node.stats().objects_resident(), 0);
+    let refused = bench.call("a", "get").await.unwrap();
+    assert_eq!(refused.result.unwrap_err().code(), ErrorCode::ServiceUnavailable);
+}
