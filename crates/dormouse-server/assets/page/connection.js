@@ -13,6 +13,9 @@ const PONG_TIMEOUT_MS = 10_000;
 /** Handshakes and the question after a failed one may take this long. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
+/** The longest wait that a server may ask for. */
+const RETRY_AFTER_MS_MAX = 300_000;
+
 /** Close codes after which trying again would end the same way, and what they mean. */
 const FINAL_CLOSES = new Map([
   [1000, "the server said goodbye"],
@@ -31,14 +34,17 @@ const FINAL_CLOSES = new Map([
 
 const SERVER_RESTARTS = 1012;
 
+const FORBIDDEN = 403;
+const UPGRADE_REQUIRED = 426;
+
 /** What a refused handshake means, by the status that `fetch` gets at the same address. */
 const REFUSALS = new Map([
   [400, { isFinal: true, reason: "the server does not accept this name" }],
   [401, { isFinal: true, reason: "a token is needed" }],
-  [403, { isFinal: true, reason: "not allowed from this address (Origin or permission)" }],
+  [FORBIDDEN, { isFinal: true, reason: "the server does not allow this page's origin" }],
   [404, { isFinal: true, reason: "the server has nothing at this address" }],
   [414, { isFinal: true, reason: "the name is too long" }],
-  [426, { isFinal: false, reason: "the server is there, but no WebSocket gets through" }],
+  [UPGRADE_REQUIRED, { isFinal: false, reason: "the server is there, but no WebSocket gets through" }],
   [429, { isFinal: false, reason: "too many connections, the server asks to wait" }],
   [503, { isFinal: false, reason: "the server is busy" }],
 ]);
@@ -83,6 +89,12 @@ export class Connection {
     document.addEventListener("visibilitychange", () => this.#hurry(), { signal });
     this.#onState({ name: "connecting" });
     this.#dial();
+  }
+
+  /** Calls a method of the object; the frame that answers, `result` or `error`, carries the same `id`. */
+  call(id, method, params) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    this.#socket.send(JSON.stringify({ type: "call", id, method, params }));
   }
 
   /** Tries once more after `closed`, because a person asked for it. */
@@ -197,23 +209,13 @@ export class Connection {
     }
   }
 
-  /** Browsers do not say why a handshake failed, so the same address is asked over plain HTTP. */
   async #refused() {
     const attempted = (this.#socket = {}); // Whoever drops or dials meanwhile replaces it.
-    let refusal = { isFinal: false, reason: "the server cannot be reached" };
-    try {
-      const signal = AbortSignal.timeout(HANDSHAKE_TIMEOUT_MS);
-      const response = await fetch(this.#address, { cache: "no-store", signal });
-      const unexpected = { isFinal: false, reason: `the server answered ${response.status}` };
-      refusal = REFUSALS.get(response.status) ?? unexpected;
-      refusal.afterMs = 1_000 * (Number(response.headers.get("retry-after")) || 0);
-    } catch {
-      // No answer at all: what `refusal` says already.
-    }
+    const { isFinal, reason, afterMs } = await reasonOfRefusal(this.#address);
     if (this.#socket !== attempted) return;
     this.#socket = null;
-    if (refusal.isFinal) this.#onState({ name: "closed", reason: refusal.reason });
-    else this.#retry(refusal.reason, Math.max(refusal.afterMs ?? 0, this.#backOff()));
+    if (isFinal) this.#onState({ name: "closed", reason });
+    else this.#retry(reason, Math.max(afterMs, this.#backOff()));
   }
 
   #retry(reason, afterMs = this.#backOff()) {
@@ -255,6 +257,29 @@ export class Connection {
     this.#socket = null;
     if (socket instanceof WebSocket) socket.close();
   }
+}
+
+/** Browsers do not say why a handshake failed, so the same address is asked over plain HTTP. */
+async function reasonOfRefusal(address) {
+  try {
+    let response = await ask(address, "GET");
+    if (response.status === UPGRADE_REQUIRED) {
+      // A GET to one's own server carries no `Origin`, unlike a handshake: a POST shows what that changes.
+      const withOrigin = await ask(address, "POST");
+      if (withOrigin.status === FORBIDDEN) response = withOrigin;
+    }
+    const unexpected = { isFinal: false, reason: `the server answered ${response.status}` };
+    const afterMs = 1_000 * (Number(response.headers.get("retry-after")) || 0);
+    const refusal = REFUSALS.get(response.status) ?? unexpected;
+    return { ...refusal, afterMs: Math.min(afterMs, RETRY_AFTER_MS_MAX) };
+  } catch {
+    return { isFinal: false, reason: "the server cannot be reached", afterMs: 0 };
+  }
+}
+
+function ask(address, method) {
+  const signal = AbortSignal.timeout(HANDSHAKE_TIMEOUT_MS);
+  return fetch(address, { method, cache: "no-store", signal });
 }
 
 function parse(text) {

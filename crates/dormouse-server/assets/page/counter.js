@@ -96,7 +96,8 @@ export class CounterView {
     const result = await this.#origins.own(mutate(`counter.${method}`, { name, ...input }));
     clearError();
     // Without a socket the result is the only news. With one, the event was here first, or will be.
-    if (name === this.#name) this.#show(result);
+    const isNews = result.metadata.operationCount > this.#operationCount;
+    if (name === this.#name && isNews) this.#show(result);
   }
 
   #show({ value, metadata }) {
@@ -178,21 +179,26 @@ class Origins {
 
 function operationRow({ offset, type, value, previousValue, timestamp }) {
   // Two values may be further apart than a number holds exactly.
-  const difference = (BigInt(value) - BigInt(previousValue)).toLocaleString();
-  const change = difference.startsWith("-") ? `−${difference.slice(1)}` : `+${difference}`;
+  const difference = grouped(BigInt(value) - BigInt(previousValue));
+  const change = difference.startsWith("−") ? difference : `+${difference}`;
   return make(
     "li",
     { "data-offset": offset },
     make("span", { class: "change", "data-type": type }, change),
     make("span", { class: "verb" }, VERBS[type] ?? type),
-    make("span", { class: "outcome" }, value.toLocaleString()),
+    make("span", { class: "outcome" }, grouped(value)),
     timeOf(timestamp),
   );
 }
 
+/** A number for people: with separators, and a minus sign as wide as a plus. */
+function grouped(number) {
+  return number.toLocaleString().replace("-", "−");
+}
+
 /** Digits stand in groups of three by style alone: the text stays the number. */
 function showValue(text) {
-  const groups = text.match(/^-|\d{1,3}(?=(\d{3})*$)|\D+/g) ?? [text];
+  const groups = text.match(/-?\d{1,3}(?=(\d{3})*$)/g) ?? [text];
   const shown = element("counter-value");
   shown.dataset.length = text.length > 12 ? "long" : text.length > 6 ? "medium" : "short";
   shown.replaceChildren(...groups.map((group) => make("span", {}, group)));

@@ -16,6 +16,12 @@ const DISCARD = {
   action: "Discard",
 };
 
+/** A socket says nothing about a note that does not exist, so each new one is asked with a call of this id. */
+const EXISTS_CALL = "exists";
+
+/** As much of a version's text as its row shows before it is opened. */
+const SNIPPET_CHARS_MAX = 120;
+
 export class NoteView {
   /** Empty while a new note is written that has no id yet. */
   #id = "";
@@ -28,6 +34,7 @@ export class NoteView {
 
   #connection = null;
   #frames = 0;
+  #framesBeforeAsking = 0;
   #callsUnderWay = 0;
   #isComparing = false;
   #wasDeletedElsewhere = false;
@@ -86,15 +93,14 @@ export class NoteView {
     this.#list.mark(id);
     this.#render();
     if (id === "") return;
-    const connection = new Connection("note", id, {
+    this.#connection = new Connection("note", id, {
       onState: (state) => {
         this.#status.show(state);
-        if (state.name === "connected") attempt(() => this.#askWhetherItExists(connection));
+        if (state.name === "connected") this.#askWhetherItExists();
       },
       onFrame: (frame) => this.#received(frame),
     });
-    this.#connection = connection;
-    connection.start();
+    this.#connection.start();
   }
 
   async #switchTo(id) {
@@ -104,11 +110,20 @@ export class NoteView {
   }
 
   #received(frame) {
+    switch (frame.type) {
+      case "result":
+        return; // The note exists; `initial` or `resumed` says the rest.
+      case "error":
+        if (frame.id !== EXISTS_CALL) showError(new CallError(frame.message));
+        // A frame that came since the question knows better.
+        else if (frame.code === "NOT_FOUND" && this.#frames === this.#framesBeforeAsking) this.#vanished();
+        return;
+    }
     this.#frames += 1;
     switch (frame.type) {
       case "initial":
         this.#history.clear();
-        this.#history.load().catch(showError);
+        attempt(() => this.#loadHistory());
         this.#learned(frame.data);
         break;
       case "create":
@@ -124,23 +139,17 @@ export class NoteView {
         this.#vanished();
         this.#changed("deleted");
         break;
-      case "error":
-        showError(new CallError(frame.message));
-        break;
     }
   }
 
-  /** A socket says nothing about a note that does not exist, so a query asks. */
-  async #askWhetherItExists(connection) {
-    const frames = this.#frames;
-    try {
-      await query("note.get", { id: this.#id });
-    } catch (err) {
-      // A frame that came meanwhile knows better, and so does a note that was opened meanwhile.
-      if (connection !== this.#connection || frames !== this.#frames) return;
-      if (err.code !== "NOT_FOUND") throw err;
-      this.#vanished();
-    }
+  async #loadHistory() {
+    await this.#history.load();
+    this.#render();
+  }
+
+  #askWhetherItExists() {
+    this.#framesBeforeAsking = this.#frames;
+    this.#connection.call(EXISTS_CALL, "get", {});
   }
 
   /** There is a newest version. A draft with changes is kept; one without follows. */
@@ -337,7 +346,12 @@ function versionRow({ version, title, blob, updatedAt }, onRevert) {
     "summary",
     {},
     make("span", { class: "number" }, `v${version}`),
-    make("span", { class: "title" }, title || "Untitled"),
+    make(
+      "span",
+      { class: "title" },
+      title || "Untitled",
+      make("span", { class: "snippet" }, blob.slice(0, SNIPPET_CHARS_MAX)),
+    ),
     timeOf(updatedAt),
   );
   const text = make("pre", {}, blob || "No text.");
