@@ -42,6 +42,7 @@ use tokio::task::LocalSet;
 use crate::peers::{Peer, Programs};
 use crate::scenarios::all::{self, All};
 use crate::scenarios::calls::{self, Calls};
+use crate::scenarios::ceiling::{self, Ceiling};
 use crate::scenarios::create::{self, Create};
 use crate::scenarios::fan_out::{self, FanOut};
 use crate::scenarios::idle::{self, Idle};
@@ -90,6 +91,8 @@ enum Command {
     Create(On<Create>),
     /// From a click in one browser tab to the change in another.
     Tabs(On<Tabs>),
+    /// What this tool itself can take in a fan-out: the most that any server can show.
+    Ceiling(Ceiling),
     /// Everything on every peer, several times, in one table.
     All(All),
 }
@@ -187,6 +190,10 @@ async fn execute(Arguments { command, options }: &Arguments) -> Result<()> {
         Command::Tabs(On { on, settings }) => {
             let run = |target| tabs::run(settings, target);
             on.measure("tabs", &launch, Placement::Shared, json, run).await.map(drop)
+        }
+        Command::Ceiling(settings) => {
+            let outcome = ceiling::run(*settings, &launch).await?;
+            report::outcome("ceiling", "none", &outcome, json)
         }
         Command::All(settings) => all::run(settings, &launch, json).await,
     }

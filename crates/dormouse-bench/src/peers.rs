@@ -1,11 +1,14 @@
 //! The servers that are measured side by side, and how each is started.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 /// A server that speaks the counter's addresses.
@@ -88,6 +91,27 @@ impl Peer {
             }
         }
     }
+}
+
+/// Names and exact versions of what is measured beside Dormouse, as installed from npm.
+///
+/// # Errors
+///
+/// The peers' manifest is missing or is not one.
+pub(crate) fn versions() -> Result<String> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        dependencies: BTreeMap<String, String>,
+    }
+    let path = peers_folder().join("package.json");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let manifest: Manifest = serde_json::from_str(&text).context("read the peers' manifest")?;
+    let versions: Vec<String> = manifest
+        .dependencies
+        .iter()
+        .map(|(package, version)| format!("`{package}` {version}"))
+        .collect();
+    Ok(versions.join(", "))
 }
 
 impl fmt::Display for Peer {

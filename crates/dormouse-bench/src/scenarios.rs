@@ -2,6 +2,7 @@
 
 pub(crate) mod all;
 pub(crate) mod calls;
+pub(crate) mod ceiling;
 pub(crate) mod create;
 pub(crate) mod fan_out;
 pub(crate) mod idle;

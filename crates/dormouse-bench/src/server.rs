@@ -108,7 +108,7 @@ impl Launch {
     }
 
     /// Cores of the server and of this tool. With a single core they share it.
-    fn split(&self, placement: Placement) -> (&[usize], &[usize]) {
+    pub(crate) fn split(&self, placement: Placement) -> (&[usize], &[usize]) {
         match (placement, &self.cores[..]) {
             (Placement::OneCoreEach, [first, second, ..]) => {
                 (std::slice::from_ref(first), std::slice::from_ref(second))

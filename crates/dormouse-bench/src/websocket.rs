@@ -25,7 +25,7 @@ const FRAME_BYTES_MAX: usize = 1 << 20;
 /// The key of RFC 6455's example and the answer that proves that the server speaks WebSocket. A
 /// random key protects against caches between client and server, of which loopback has none.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 const OPCODE_TEXT: u8 = 0x1;
 const OPCODE_CLOSE: u8 = 0x8;

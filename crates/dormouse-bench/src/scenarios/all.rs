@@ -13,9 +13,10 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::machine::Machine;
-use crate::peers::Peer;
+use crate::peers::{self, Peer};
 use crate::report;
 use crate::scenarios::calls::{self, Calls};
+use crate::scenarios::ceiling::{self, Ceiling, CeilingOutcome};
 use crate::scenarios::create::{self, Create};
 use crate::scenarios::fan_out::{self, FanOut};
 use crate::scenarios::idle::{self, Idle};
@@ -89,6 +90,8 @@ struct Comparison<'a> {
     runs: u32,
     before: &'a Machine,
     after: &'a Machine,
+    ceilings: [CeilingOutcome; 2],
+    versions: &'a str,
     #[serde(flatten)]
     table: &'a Table,
 }
@@ -127,15 +130,25 @@ pub(crate) async fn run(settings: &All, launch: &Launch, json: bool) -> Result<(
     }
     let after = Machine::inspect(&launch.data_root, cores)?;
 
+    let ceilings = [
+        ceiling::run(Ceiling { sockets: settings.sockets, at_once: 1 }, launch).await?,
+        ceiling::run(Ceiling { sockets: settings.sockets, at_once: 8 }, launch).await?,
+    ];
+    let versions = peers::versions()?;
+
     let comparison = Comparison {
         scenario: "all",
         runs: settings.runs,
         before: &before,
         after: &after,
+        ceilings,
+        versions: &versions,
         table: &table,
     };
+    let [alone, together] = ceilings;
     let text = format!(
-        "Before: {before}\n\nAfter: {after}\n\n{}\n{}",
+        "Before: {before}\n\nAfter: {after}\n\nPeers: {versions}\n\nIn a fan-out {alone}; \
+         {together}.\n\n{}\n{}",
         table.markdown(&settings.peers),
         settings.footnote()
     );

@@ -82,11 +82,11 @@ pub(crate) struct Effort {
 
 /// What all listeners and callers share.
 #[derive(Debug)]
-struct Room {
+pub(super) struct Room {
     sockets: usize,
     reader: ChangeReader,
-    buffer: ReadBuffer,
-    work: Rc<Work>,
+    pub(super) buffer: ReadBuffer,
+    pub(super) work: Rc<Work>,
     /// One per caller; the caller's amount is its index plus 1.
     calls: Vec<Call>,
     tally: RefCell<Tally>,
@@ -181,7 +181,7 @@ async fn load(
 }
 
 /// Takes frames off a socket that is at `value` until the socket fails; returns why.
-async fn listen(room: Rc<Room>, mut socket: WebSocket, mut value: i64) -> anyhow::Error {
+pub(super) async fn listen(room: Rc<Room>, mut socket: WebSocket, mut value: i64) -> anyhow::Error {
     loop {
         // Frames of one read arrived together: one look at the clock for all of them.
         let mut arrived = None;
@@ -196,7 +196,7 @@ async fn listen(room: Rc<Room>, mut socket: WebSocket, mut value: i64) -> anyhow
 }
 
 impl Room {
-    fn new(sockets: usize, callers: usize) -> Room {
+    pub(super) fn new(sockets: usize, callers: usize) -> Room {
         let call = || Call {
             sent_at: Cell::new(clock::now()),
             undelivered: Cell::new(0),
@@ -262,21 +262,37 @@ impl Room {
     ) -> Result<HttpConnection> {
         let amount = i64::try_from(index + 1).expect("callers are counted in 16 bits");
         let request = counter::increment_request(target.address, NAME, amount);
-        let call = &self.calls[index];
         while clock::now() < end && self.may_go_on() {
-            call.undelivered.set(self.sockets);
-            call.sent_at.set(clock::now());
+            self.begin_event(index);
             counter::answered_value(connection.exchange(&request).await?.success()?)?;
             {
                 let mut tally = self.tally.borrow_mut();
                 tally.events += 1;
                 tally.added += amount;
             }
-            if timeout(DELIVERY_MAX, call.delivered.notified()).await.is_err() {
-                self.tally.borrow_mut().missed += call.undelivered.get() as u64;
-            }
+            self.event_delivered(index).await;
         }
         Ok(connection)
+    }
+
+    /// Notes that the caller at `index` sends a call now.
+    pub(super) fn begin_event(&self, index: usize) {
+        let call = &self.calls[index];
+        call.undelivered.set(self.sockets);
+        call.sent_at.set(clock::now());
+    }
+
+    /// Waits until every socket has that caller's event, and counts as missed what does not come.
+    pub(super) async fn event_delivered(&self, index: usize) {
+        let call = &self.calls[index];
+        if timeout(DELIVERY_MAX, call.delivered.notified()).await.is_err() {
+            self.tally.borrow_mut().missed += call.undelivered.get() as u64;
+        }
+    }
+
+    /// Deliveries that did not happen so far.
+    pub(super) fn missed(&self) -> u64 {
+        self.tally.borrow().missed
     }
 
     /// A run that lost an event is over: the numbers after it would mean nothing.

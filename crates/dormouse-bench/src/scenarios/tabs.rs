@@ -64,8 +64,8 @@ pub(crate) async fn run(settings: &Tabs, target: Target) -> Result<TabsOutcome> 
         .context("the browser did not finish within 120 s")?
         .context("start node")?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    let last_words = errors.lines().find(|line| line.contains("Error")).unwrap_or(&errors);
-    ensure!(output.status.success(), "tabs.mjs: {}", last_words.trim());
+    let last_words = errors.trim().lines().last().unwrap_or("no reason given");
+    ensure!(output.status.success(), "tabs.mjs: {last_words}");
     serde_json::from_slice(&output.stdout).context("read the output of tabs.mjs")
 }
 
