@@ -25,7 +25,7 @@ pub(crate) async fn handle(
     door: web::Data<FrontDoor>,
 ) -> HttpResponse {
     let path = request.match_info().get("path").unwrap_or_default().to_owned();
-    let body = match read_body(payload).await {
+    let body = match read_body(request.headers(), payload).await {
         Ok(body) => body,
         Err(err) => return respond_error(&err, Some(&path)),
     };

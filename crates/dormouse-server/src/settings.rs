@@ -1,5 +1,6 @@
 //! Settings: from flags, environment and a TOML file, in that order.
 
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -145,6 +146,8 @@ pub(crate) enum SettingsError {
     OpenToOthers { listen: SocketAddr },
     #[error("DORMOUSE_AUTH_SECRET is set, but this version cannot check tokens yet; unset it")]
     Tokens,
+    #[error("the environment has {0}, which is not a setting; see `dormouse serve --help`")]
+    Variable(String),
     #[error("`allow_origin`: {0}")]
     Origin(String),
     #[error("`log`: {0}")]
@@ -190,6 +193,9 @@ impl TryFrom<String> for DurationText {
         duration(&text).map(DurationText)
     }
 }
+
+/// What the name of every setting in the environment begins with.
+const VARIABLE_PREFIX: &str = "DORMOUSE_";
 
 /// The smallest idle timeout: below it an object would leave between two calls of one client.
 const IDLE_TIMEOUT_MIN: Duration = Duration::from_millis(50);
@@ -248,6 +254,9 @@ impl Settings {
         if std::env::var_os("DORMOUSE_AUTH_SECRET").is_some() {
             return Err(SettingsError::Tokens);
         }
+        if let Some(name) = unknown_variable(std::env::vars_os().map(|(name, _)| name)) {
+            return Err(SettingsError::Variable(name));
+        }
         if !self.listen.ip().is_loopback() && auth != Some(Auth::Open) {
             return Err(SettingsError::OpenToOthers { listen: self.listen });
         }
@@ -276,12 +285,34 @@ impl File {
         let text = std::fs::read_to_string(path)
             .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
         toml::from_str(&text).map_err(|err| {
-            let line = err.span().map(|span| text[..span.start].matches('\n').count() + 1);
-            let at = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            let at = err.span().map(|span| place(&text, span.start)).unwrap_or_default();
             let what = format!("{at}{}", err.message().replace('\n', " "));
             SettingsError::File { path: path.to_owned(), what }
         })
     }
+}
+
+/// Which line of a settings file an error is in, and which setting stands there.
+fn place(text: &str, at: usize) -> String {
+    let before = &text[..at];
+    let number = before.matches('\n').count() + 1;
+    let line = &text[before.rfind('\n').map_or(0, |end| end + 1)..];
+    match line.lines().next().and_then(|line| line.split_once('=')) {
+        Some((name, _)) => format!("line {number}, `{}`: ", name.trim()),
+        None => format!("line {number}: "),
+    }
+}
+
+/// The first variable that is named like a setting and is none. Unsaid, a slip of the pen in a name
+/// would leave the default in force.
+fn unknown_variable(names: impl Iterator<Item = OsString>) -> Option<String> {
+    let command = ServeArgs::augment_args(clap::Command::new("serve"));
+    let is_known = |name: &str| {
+        command.get_arguments().any(|argument| argument.get_env() == Some(OsStr::new(name)))
+    };
+    names
+        .filter_map(|name| name.into_string().ok())
+        .find(|name| name.starts_with(VARIABLE_PREFIX) && !is_known(name))
 }
 
 fn either(flag: Option<Duration>, file: Option<DurationText>, default: Duration) -> Duration {
@@ -329,6 +360,26 @@ mod tests {
         assert!(
             message.contains("line 2") && message.contains("unknown field `idle`"),
             "{message}"
+        );
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_is_named_with_its_line() {
+        let text = "echo = true\n\nidle_timeout = \"soon\"\n";
+
+        let err = resolve(&file(text), ServeArgs::default()).unwrap_err();
+
+        assert!(err.to_string().contains("line 3, `idle_timeout`: "), "{err}");
+    }
+
+    #[test]
+    fn a_variable_that_is_named_like_a_setting_and_is_none_is_found() {
+        let unknown = |names: &[&str]| unknown_variable(names.iter().map(OsString::from));
+
+        assert_eq!(unknown(&["PATH", "DORMOUSE_LISTEN", "DORMOUSE_LOG"]), None);
+        assert_eq!(
+            unknown(&["DORMOUSE_LISTEN", "DORMOUSE_LISTNE"]),
+            Some("DORMOUSE_LISTNE".to_owned())
         );
     }
 
