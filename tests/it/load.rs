@@ -96,10 +96,15 @@ async fn calls_over_fifty_sockets_at_once_are_each_answered_once() {
     const SOCKETS: u64 = 50;
     const CALLS: u64 = 20;
     let server = Server::start().await;
-    let mut sockets = JoinSet::new();
+    let mut open = Vec::new();
     for _ in 0..SOCKETS {
         let mut socket = server.connect("/ws/counter/a").await;
         socket.next_of("initial").await;
+        open.push(socket);
+    }
+
+    let mut sockets = JoinSet::new();
+    for mut socket in open {
         sockets.spawn(async move {
             let mut results = Vec::new();
             for id in 0..CALLS {
@@ -120,7 +125,6 @@ async fn calls_over_fifty_sockets_at_once_are_each_answered_once() {
             results
         });
     }
-
     let results = sockets.join_all().await;
 
     let values: BTreeSet<u64> = results.iter().flatten().filter_map(Value::as_u64).collect();

@@ -182,6 +182,18 @@ async fn a_body_of_eight_mebibytes_is_read_and_a_larger_one_is_too_large() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_all_before_it_reads_still_learns_that_it_was_too_much() {
+    let server = Server::start().await;
+    let mut connection = server.connection().await;
+
+    let request = Request::post_json("/rpc/note.create", vec![b' '; 4 * BODY_BYTES_MAX]);
+    connection.write(&request.to_bytes(server.address())).await.unwrap();
+
+    let answer = Answer::new(connection.read().await.unwrap());
+    assert_eq!(answer.code(), "PAYLOAD_TOO_LARGE");
+}
+
+#[tokio::test]
 async fn a_body_whose_announced_length_is_too_large_is_refused_at_once() {
     let server = Server::start().await;
     let mut connection = server.connection().await;

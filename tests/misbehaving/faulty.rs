@@ -109,9 +109,9 @@ impl Object for Faulty {
     }
 
     fn wake(cx: &Cx<Self>) -> Result<Self, Error> {
-        let sabotage = cx.sql().row(SELECT_SABOTAGE, [], |row| {
-            Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?))
-        })?;
+        let sabotage = cx
+            .sql()
+            .row(SELECT_SABOTAGE, [], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?)))?;
         if let Some((panics, until_ms)) = sabotage
             && cx.now().as_ms() < until_ms
         {

@@ -103,13 +103,21 @@ impl Process {
     /// If it does not end in time.
     pub async fn run(program: &PathBuf, args: &[OsString], env: &[(String, OsString)]) -> Finished {
         let mut process = Process::start(program, args, env);
+        let first_line = process.next_line().await;
+        process.finished(first_line).await
+    }
+
+    /// Reads the rest of its output, of which the first line was read already.
+    pub(crate) async fn finished(mut self, first_line: Option<String>) -> Finished {
         let mut stdout = String::new();
-        while let Some(line) = process.next_line().await {
+        let mut next = first_line;
+        while let Some(line) = next {
             stdout.push_str(&line);
             stdout.push('\n');
+            next = self.next_line().await;
         }
-        let status = process.ended().await;
-        Finished { code: status.code(), stdout, stderr: process.log() }
+        let status = self.ended().await;
+        Finished { code: status.code(), stdout, stderr: self.log() }
     }
 
     /// The next line of standard output; `None` at its end.

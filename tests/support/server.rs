@@ -85,9 +85,13 @@ impl ServerBuilder {
     ///
     /// # Panics
     ///
-    /// If it does not end.
+    /// If it becomes ready, or does not end.
     pub async fn refuse(self) -> Finished {
-        Process::run(&self.program, &self.args_of("127.0.0.1:0"), &self.env).await
+        let mut process = Process::start(&self.program, &self.args_of("127.0.0.1:0"), &self.env);
+        match process.next_line().await {
+            Some(line) if line.starts_with(READY_PREFIX) => panic!("it started: {line}"),
+            first_line => process.finished(first_line).await,
+        }
     }
 
     async fn launch(&self, listen: &str) -> (Process, SocketAddr) {
