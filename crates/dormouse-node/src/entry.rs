@@ -66,11 +66,11 @@ impl Entry {
         &self,
         envelope: Envelope,
         envelopes_max: usize,
-    ) -> Result<Next, (Envelope, Error)> {
+    ) -> Result<Next, Box<(Envelope, Error)>> {
         let mut mailbox = self.mailbox.lock();
         if mailbox.queue.len() >= envelopes_max {
             let err = Error::unavailable("too many calls wait for this object; try again later");
-            return Err((envelope, err));
+            return Err(Box::new((envelope, err)));
         }
         mailbox.queue.push_back(envelope);
         let state = std::mem::replace(&mut mailbox.state, State::Running);

@@ -15,9 +15,9 @@ use dormouse_store::Position;
 
 use crate::entry::Entry;
 use crate::envelope::{Answered, Reply};
-use crate::node::Shared;
 use crate::object_actor::Runner;
 use crate::object_ref::ObjectRef;
+use crate::shared::Shared;
 
 /// A stored event type that the kind no longer has: no filter has a bit for it, so it passes.
 const TYPE_WITHOUT_BIT: u8 = u8::MAX;

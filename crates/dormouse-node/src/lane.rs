@@ -10,9 +10,9 @@ use dormouse::Key;
 use lru::LruCache;
 
 use crate::gate::Gate;
-use crate::node::Shared;
 use crate::object_actor::{Leave, ObjectActor};
 use crate::object_ref::ObjectRef;
+use crate::shared::Shared;
 
 /// Most messages from the router that may wait; past it wakes are answered SERVICE_UNAVAILABLE.
 const MAILBOX_MAX: usize = 65_536;

@@ -29,6 +29,7 @@ mod gate;
 mod lane;
 mod object_actor;
 mod router;
+mod shared;
 mod stats;
 
 pub use crate::config::NodeConfig;

@@ -1,25 +1,23 @@
 //! The node: what the front door calls.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use actix::{Actor, Addr, Arbiter};
-use dormouse::{Attach, Call, Clock, Error, Key, Kind, Kinds, Refill};
-use dormouse_socket::{CloseCode, HubHandle, SocketId, ToHub, TopicId};
-use dormouse_store::{Position, Store};
+use dormouse::{Attach, Call, Clock, Key, Kind, Kinds, Refill};
+use dormouse_socket::{HubHandle, SocketId, TopicId};
+use dormouse_store::Store;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use crate::config::NodeConfig;
-use crate::entry::{Entry, Mailbox, Next, State};
+use crate::entry::{Entry, Mailbox, State};
 use crate::envelope::{Envelope, Reply};
 use crate::lane::{Close, Lane};
-use crate::object_actor::send_run;
 use crate::object_ref::{Entries, ObjectRef};
-use crate::router::{Left, Router, Wake};
+use crate::router::Router;
 use crate::sessions::SessionTable;
+use crate::shared::{Shared, watch_durable};
 use crate::stats::NodeStats;
 
 /// All objects of this process. Cheap to clone.
@@ -28,22 +26,6 @@ pub struct Node {
     shared: Arc<Shared>,
     arbiters: Arc<[Arbiter]>,
     lanes: Arc<[Addr<Lane>]>,
-}
-
-/// What router, lanes and callers share.
-pub(crate) struct Shared {
-    pub(crate) config: NodeConfig,
-    pub(crate) store: Store,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) hubs: Vec<HubHandle>,
-    pub(crate) durable: watch::Receiver<Position>,
-    pub(crate) stats: NodeStats,
-    kinds: Kinds,
-    entries: Arc<Entries>,
-    /// Set once, right after the router has started.
-    router: OnceLock<Addr<Router>>,
-    topics: AtomicU64,
-    is_stopping: AtomicBool,
 }
 
 /// What the node knows about one object right now.
@@ -201,88 +183,6 @@ impl Node {
 
 /// How often objects are asked to leave while the node shuts down.
 const SHUT_DOWN_ROUND: std::time::Duration = std::time::Duration::from_millis(10);
-
-impl Shared {
-    /// Puts an envelope into the object's queue and sees to it that somebody looks.
-    fn push(&self, object: &ObjectRef, envelope: Envelope) {
-        if self.is_stopping.load(Ordering::Acquire) {
-            self.refuse(envelope, Error::unavailable("the server is stopping; nothing happened"));
-            return;
-        }
-        match object.entry().push(envelope, self.config.queue_envelopes_max) {
-            Ok(Next::Nothing) => {}
-            Ok(Next::Run(actor)) => send_run(&actor),
-            Ok(Next::Wake) => self.wake(object),
-            Err((envelope, err)) => self.refuse(envelope, err),
-        }
-    }
-
-    fn wake(&self, object: &ObjectRef) {
-        let router = self.router.get().expect("it is set before the node is handed out");
-        if router.try_send(Wake { object: object.clone() }).is_err() {
-            self.give_up(object, || {
-                Error::unavailable("too many objects wake at once; try again later")
-            });
-        }
-    }
-
-    /// Answers everything that waits for an object that cannot be woken.
-    pub(crate) fn give_up(&self, object: &ObjectRef, err: impl Fn() -> Error) {
-        for envelope in object.entry().give_up() {
-            self.refuse(envelope, err());
-        }
-    }
-
-    fn refuse(&self, envelope: Envelope, err: Error) {
-        self.stats.queue_refusals.add(1);
-        match envelope {
-            Envelope::Call { reply, .. } => reply.refuse(err),
-            Envelope::Attach { socket, .. } | Envelope::Refill { socket, .. } => {
-                if let Some(hub) = self.hubs.get(usize::from(socket.hub().0)) {
-                    let reason = err.message().to_owned();
-                    let code =
-                        if err.is_fault() { CloseCode::FAILURE } else { CloseCode::OVERLOADED };
-                    hub.send(ToHub::Close { socket, code, reason });
-                }
-            }
-        }
-    }
-
-    /// Tells the router that a place is free.
-    pub(crate) fn left(&self, left: Left) {
-        // The router's mailbox closes only when the node stops.
-        if let Some(router) = self.router.get() {
-            router.try_send(left).unwrap_or_else(|_| {
-                tracing::warn!("the router did not take the notice that an object left");
-            });
-        }
-    }
-
-    fn lane_of(&self, key: &Key) -> usize {
-        let hash = foldhash(key);
-        usize::try_from(hash % self.config.lanes as u64).expect("it is below the number of lanes")
-    }
-}
-
-/// The same lane for the same key as long as the process lives.
-fn foldhash(key: &Key) -> u64 {
-    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
-}
-
-/// How far the journal has come, for every lane.
-fn watch_durable(store: &Store) -> watch::Receiver<Position> {
-    let log = store.commit_log();
-    let (sender, receiver) = watch::channel(log.durable());
-    log.watch(Box::new(move |position| {
-        sender.send_if_modified(|durable| {
-            let risen = position > *durable;
-            *durable = (*durable).max(position);
-            risen
-        });
-    }));
-    receiver
-}
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,8 +8,8 @@ use actix::prelude::*;
 use dormouse::Error;
 
 use crate::lane::{Lane, Shed, Start};
-use crate::node::Shared;
 use crate::object_ref::ObjectRef;
+use crate::shared::Shared;
 
 /// Most wakes that may wait in the router's mailbox; past it a call is answered
 /// SERVICE_UNAVAILABLE.

@@ -93,7 +93,7 @@ pub enum KindError {
         kind: &'static str,
         /// Which step, and what SQLite says.
         #[source]
-        source: TemplateError,
+        source: Box<TemplateError>,
     },
 }
 
@@ -154,7 +154,7 @@ impl Kind {
                 MigrationSet { name, steps: O::MIGRATIONS },
             ],
         )
-        .map_err(|source| KindError::Migrations { kind: name, source })?;
+        .map_err(|source| KindError::Migrations { kind: name, source: Box::new(source) })?;
         let template = Arc::new(template);
         let registered = O::methods();
         let methods: Arc<[Method<O>]> = registered.methods.into();

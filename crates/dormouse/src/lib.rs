@@ -25,6 +25,7 @@ mod sql;
 mod event_log;
 mod event_types;
 mod listing;
+mod page_limit;
 mod random;
 
 mod instance;
@@ -45,6 +46,7 @@ pub use crate::kind::{Kind, KindError, Kinds, NewId, Resolved};
 pub use crate::listing::{Listed, Listing};
 pub use crate::methods::{Empty, MethodKind, Methods};
 pub use crate::object::{Event, Object};
+pub use crate::page_limit::{Cut, PageLimit};
 pub use crate::random::Random;
 pub use crate::session::{Caller, Session, SessionId, User};
 pub use crate::sql::{RowsRead, Sql};

@@ -35,7 +35,8 @@ impl<'a> Listing<'a> {
     /// # Errors
     ///
     /// SERVICE_UNAVAILABLE if the catalog is too far behind; retry.
-    pub fn after(&self, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, Error> {
+    pub fn after(&self, after: Option<&str>, limit: u32) -> Result<Vec<Listed>, Error> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let rows = self.catalog.list(self.kind, after, limit, true)?;
         Ok(rows
             .into_iter()

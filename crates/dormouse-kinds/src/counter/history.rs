@@ -1,16 +1,10 @@
 //! `getHistory`: the counter's operations, read from its event log.
 
-use dormouse::{Cx, Error, LoggedEvent, Offset, Timestamp};
+use dormouse::{Cx, Error, LoggedEvent, Offset, PageLimit, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::counter::{Changed, Counter, CounterEvent};
-
-/// Most operations in one answer.
-const LIMIT_MAX: u32 = 200;
-
-/// Operations in one answer when the caller does not say.
-const LIMIT_DEFAULT: u32 = 50;
 
 /// Input of `getHistory`.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -19,7 +13,8 @@ pub struct GetHistory {
     /// Only operations older than this offset; from the newest if left out.
     pub before: Option<u64>,
     /// At most so many, 1 to 200; 50 if left out.
-    pub limit: Option<u32>,
+    #[serde(default)]
+    pub limit: PageLimit,
 }
 
 /// Result of `getHistory`.
@@ -64,16 +59,11 @@ pub enum OperationType {
 
 impl Counter {
     pub(super) fn get_history(&self, cx: &Cx<Self>, input: GetHistory) -> Result<History, Error> {
-        let limit = input.limit.unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(Error::bad_request(format!("`limit` must be 1 to {LIMIT_MAX}")));
-        }
-        // One more than asked for tells whether there is a next page.
-        let events = cx.log().before::<CounterEvent>(input.before.map(Offset::new), limit + 1)?;
-        let mut operations: Vec<Operation> = events.into_iter().filter_map(operation).collect();
-        let has_next = operations.len() > limit as usize;
-        operations.truncate(limit as usize);
-        let next = operations.last().filter(|_| has_next).map(|oldest| oldest.offset);
+        let before = input.before.map(Offset::new);
+        let events = cx.log().before::<CounterEvent>(before, input.limit.read())?;
+        let page = input.limit.cut(events.into_iter().filter_map(operation).collect());
+        let operations: Vec<Operation> = page.items;
+        let next = operations.last().filter(|_| page.has_next).map(|oldest| oldest.offset);
         Ok(History { operations, next })
     }
 }

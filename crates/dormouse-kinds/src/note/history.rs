@@ -1,16 +1,10 @@
 //! `history`: the versions of a note.
 
-use dormouse::{Cx, Error, Timestamp};
+use dormouse::{Cx, Error, PageLimit, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::note::{Note, NoteData};
-
-/// Most versions in one answer.
-const LIMIT_MAX: u32 = 200;
-
-/// Versions in one answer when the caller does not say.
-const LIMIT_DEFAULT: u32 = 50;
 
 /// A page stops before it holds more text than this.
 const PAGE_BYTES_MAX: usize = 4 << 20;
@@ -26,7 +20,8 @@ pub struct GetHistory {
     /// Only versions below this one; from the newest if left out.
     pub before: Option<u64>,
     /// At most so many, 1 to 200; 50 if left out.
-    pub limit: Option<u32>,
+    #[serde(default)]
+    pub limit: PageLimit,
 }
 
 /// Result of `history`.
@@ -42,23 +37,18 @@ pub struct History {
 impl Note {
     pub(super) fn history(&self, cx: &Cx<Self>, input: GetHistory) -> Result<History, Error> {
         self.existing()?;
-        let limit = input.limit.unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(Error::bad_request(format!("`limit` must be 1 to {LIMIT_MAX}")));
-        }
         let before =
             input.before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX));
         let id = cx.id();
         let mut bytes = 0;
-        // One more than asked for tells whether there is a next page.
-        let rows = cx.sql().rows_while(SELECT_BEFORE, (before, limit + 1), |row| {
+        let rows = cx.sql().rows_while(SELECT_BEFORE, (before, input.limit.read()), |row| {
             let version = NoteData::read(id, row)?;
             bytes += version.title.len() + version.blob.len();
             Ok((bytes <= PAGE_BYTES_MAX).then_some(version))
         })?;
-        let mut versions = rows.read;
-        let has_next = rows.stopped || versions.len() > limit as usize;
-        versions.truncate(limit as usize);
+        let page = input.limit.cut(rows.read);
+        let has_next = page.has_next || rows.stopped;
+        let versions = page.items;
         let next = versions.last().filter(|_| has_next).map(|oldest| oldest.version);
         Ok(History { versions, next })
     }

@@ -1,16 +1,10 @@
 //! `list`: all notes, answered from the catalog without opening one.
 
-use dormouse::{Error, Listing, Timestamp};
+use dormouse::{Error, Listing, PageLimit, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::note::NoteData;
-
-/// Most notes in one answer.
-const LIMIT_MAX: usize = 200;
-
-/// Notes in one answer when the caller does not say.
-const LIMIT_DEFAULT: usize = 50;
 
 /// Input of `list`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -19,7 +13,8 @@ pub struct List {
     /// Only notes whose id sorts after this one; from the first if left out.
     pub after: Option<String>,
     /// At most so many, 1 to 200; 50 if left out.
-    pub limit: Option<usize>,
+    #[serde(default)]
+    pub limit: PageLimit,
 }
 
 /// Result of `list`.
@@ -62,16 +57,10 @@ impl Summary {
 }
 
 pub(super) fn list(listing: &Listing<'_>, input: List) -> Result<NoteList, Error> {
-    let limit = input.limit.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(Error::bad_request(format!("`limit` must be 1 to {LIMIT_MAX}")));
-    }
-    // One more than asked for tells whether there is a next page.
-    let mut listed = listing.after(input.after.as_deref(), limit + 1)?;
-    let has_next = listed.len() > limit;
-    listed.truncate(limit);
-    let next = listed.last().filter(|_| has_next).map(|last| last.id.clone());
-    let notes = listed
+    let page = input.limit.cut(listing.after(input.after.as_deref(), input.limit.read())?);
+    let next = page.items.last().filter(|_| page.has_next).map(|last| last.id.clone());
+    let notes = page
+        .items
         .into_iter()
         .map(|listed| {
             let summary: Summary =

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dormouse::{
     Caller, Cx, Empty, Error, ErrorCode, Methods, Object, Random, Resolved, Session, TestClock,
 };
-use dormouse_store::{HeldLog, StoreOptions};
+use dormouse_store::{HeldLog, Position, StoreOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
