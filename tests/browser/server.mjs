@@ -22,6 +22,12 @@ const ENVIRONMENT = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !name.startsWith("DORMOUSE_")),
 );
 
+/** Processes that still run. None outlives the tests, however those end. */
+const running = new Set();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 export class Server {
   #process;
   #data;
@@ -93,6 +99,9 @@ export class Server {
   async #spawn(listen) {
     const args = ["serve", "--listen", listen, "--data", this.#data, ...this.#args];
     this.#process = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"], env: ENVIRONMENT });
+    const child = this.#process;
+    running.add(child);
+    child.once("exit", () => running.delete(child));
     readline.createInterface(this.#process.stderr).on("line", (line) => this.#log.push(line));
     const lines = readline.createInterface(this.#process.stdout);
     const ready = once(lines, "line", { signal: AbortSignal.timeout(PATIENCE_MS) });

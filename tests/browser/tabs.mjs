@@ -30,16 +30,18 @@ export async function withTabs(browser, { args = [], options = {} }, body) {
     });
   });
   try {
-    await body({ server, context, openTab: (address) => openTab(context, server.url, address) });
+    const open = (address, prepare) => openTab(context, server.url, address, prepare);
+    await body({ server, context, openTab: open });
   } finally {
     await context.close();
     await server.dispose();
   }
 }
 
-/** Opens the page at an address such as `/?counter=a`. */
-async function openTab(context, url, address = "/") {
+/** Opens the page at an address such as `/?counter=a`; `prepare(page)` runs before it loads. */
+async function openTab(context, url, address = "/", prepare = async () => {}) {
   const page = await context.newPage();
+  await prepare(page);
   const complaints = [];
   const greetings = [];
   page.on("websocket", (socket) => {
