@@ -2,9 +2,10 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use dormouse_store::{Clock, Durability, Store, StoreOptions, TestClock, Timestamp};
+use dormouse_store::{Clock, Durability, Position, Store, StoreOptions, TestClock, Timestamp};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -32,6 +33,8 @@ pub struct TestObject<O> {
     kind: Arc<Kind>,
     id: String,
     events: Vec<Value>,
+    /// Hears of every rise of the durable position.
+    durable: Receiver<Position>,
     object: PhantomData<fn() -> O>,
 }
 
@@ -48,6 +51,7 @@ impl<O: Object> TestObject<O> {
             kind,
             id: id.to_owned(),
             events: Vec::new(),
+            durable: mpsc::channel().1,
             object: PhantomData,
         };
         object.clock.set(Timestamp::from_ms(TEST_BEGINS_MS));
@@ -92,7 +96,6 @@ impl<O: Object> TestObject<O> {
 
     /// Lets the object hibernate; the next call wakes it.
     pub fn sleep(&mut self) {
-        self.settle();
         let instance = self.instance.take().expect("the object is resident between calls");
         instance.hibernate().expect("the object hibernates");
         self.wake();
@@ -100,7 +103,6 @@ impl<O: Object> TestObject<O> {
 
     /// Kills the process, as far as files can tell, and starts again from what they hold.
     pub fn crash(&mut self) {
-        self.settle();
         self.instance = None;
         self.store = None;
         self.start();
@@ -113,7 +115,6 @@ impl<O: Object> TestObject<O> {
 
     /// Runs maintenance until none is due.
     pub fn maintain(&mut self) {
-        self.settle();
         let durable = self.store().commit_log().durable();
         while self.instance().maintain(durable).expect("the file is usable") {}
     }
@@ -142,20 +143,15 @@ impl<O: Object> TestObject<O> {
         for Effect::Broadcast { event, .. } in outcome.effects {
             self.events.push(parse(&event.json));
         }
+        self.settle();
         outcome.result
     }
 
-    /// Waits until everything committed is durable.
+    /// Waits until everything committed is durable, as a client waits for its answer.
     fn settle(&mut self) {
         let position = self.instance().position();
-        let log = Arc::clone(self.store().commit_log());
-        let (sender, receiver) = std::sync::mpsc::channel();
-        log.watch(Box::new(move |durable| {
-            // The receiver is gone once it has seen enough.
-            _ = sender.send(durable);
-        }));
-        while log.durable() < position {
-            receiver.recv().expect("the journal reports as long as it lives");
+        while self.store().commit_log().durable() < position {
+            self.durable.recv().expect("the journal reports as long as it lives");
         }
     }
 
@@ -165,7 +161,12 @@ impl<O: Object> TestObject<O> {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             ..StoreOptions::new(self.folder.path().to_owned())
         };
-        self.store = Some(Store::open(options).expect("the data folder opens"));
+        let store = Store::open(options).expect("the data folder opens");
+        let (sender, receiver) = mpsc::channel();
+        // The receiver is gone once the test has crashed this store.
+        store.commit_log().watch(Box::new(move |position| _ = sender.send(position)));
+        self.durable = receiver;
+        self.store = Some(store);
         self.wake();
     }
 
