@@ -9,12 +9,14 @@ const INDEX_HTML: &str = include_str!("../../assets/index.html");
 const PAGE_CSS: &str = include_str!("../../assets/page.css");
 
 /// The page's scripts, by the path they are served at.
-const SCRIPTS: [(&str, &str); 7] = [
+const SCRIPTS: [(&str, &str); 9] = [
     ("page.js", include_str!("../../assets/page.js")),
     ("page/connection.js", include_str!("../../assets/page/connection.js")),
     ("page/counter.js", include_str!("../../assets/page/counter.js")),
+    ("page/draft.js", include_str!("../../assets/page/draft.js")),
     ("page/history.js", include_str!("../../assets/page/history.js")),
     ("page/note.js", include_str!("../../assets/page/note.js")),
+    ("page/note_list.js", include_str!("../../assets/page/note_list.js")),
     ("page/rpc.js", include_str!("../../assets/page/rpc.js")),
     ("page/screen.js", include_str!("../../assets/page/screen.js")),
 ];
