@@ -4,6 +4,9 @@
 //! under them: lose what was not synced, tear a write, fail the n-th operation. SQLite's own
 //! reads and writes go around it, but SQLite is told never to sync: every sync of the store is here.
 
+#[cfg(test)]
+pub(crate) mod faulty;
+
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -151,6 +151,12 @@ impl Journal {
         Ok(Journal { shared, threads: Mutex::new(threads) })
     }
 
+    /// Makes a segment ready, if there are too few.
+    #[cfg(test)]
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        self.shared.pool.prepare().map(drop)
+    }
+
     /// Makes the segments free that hold nothing after `upto`.
     pub(crate) fn release(&self, upto: Position) {
         self.shared.pool.release(upto);

@@ -23,6 +23,7 @@ use rusqlite::{Connection, MAIN_DB, TransactionState, ffi};
 use tracing::warn;
 
 use self::connection::WalFrames;
+pub(crate) use self::connection::configure_sqlite;
 use self::containment::Containment;
 pub(crate) use self::opening::{backfill_left_open, open};
 pub(crate) use self::wal_capture::WalCapture;

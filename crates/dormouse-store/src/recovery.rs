@@ -5,6 +5,9 @@
 //! * Nothing is opened by SQLite but the catalog: pages go to the files as the journal has them.
 //! * Doing it twice gives the same bytes as doing it once, so it may be cut short anywhere.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -157,6 +157,18 @@ impl Store {
         self.shared.shut_down()
     }
 
+    /// Does what the checkpointer's thread does when it is woken.
+    #[cfg(test)]
+    pub(crate) fn step_checkpointer(&self) -> io::Result<bool> {
+        self.shared.checkpointer.step()
+    }
+
+    /// Does what the preparer's thread does when it tries again.
+    #[cfg(test)]
+    pub(crate) fn step_preparer(&self) -> io::Result<()> {
+        self.shared.journal.as_ref().map_or(Ok(()), |journal| journal.prepare())
+    }
+
     /// As [`open`](Self::open), on any disk.
     pub(crate) fn open_on(
         disk: Arc<dyn Disk>,
@@ -164,6 +176,7 @@ impl Store {
         log: Option<Arc<dyn CommitLog>>,
     ) -> Result<Store, OpenError> {
         options.check()?;
+        object_file::configure_sqlite();
         let folder = Folder::lock(&options.folder)?;
         let (mut state, is_new) = match folder.read_state(&*disk)? {
             Some(state) => (state, false),

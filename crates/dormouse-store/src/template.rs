@@ -6,6 +6,7 @@ use rusqlite::{Connection, MAIN_DB};
 
 use crate::catalog::CatalogEntry;
 use crate::key::Key;
+use crate::object_file::configure_sqlite;
 
 /// Size of a page of every object's database.
 ///
@@ -188,6 +189,7 @@ pub(crate) const VERSIONS_EXPRESSION: &str = "
      FROM dormouse_schema)";
 
 fn empty_database() -> rusqlite::Result<Connection> {
+    configure_sqlite();
     let conn = Connection::open_in_memory()?;
     conn.pragma_update(None, "page_size", PAGE_BYTES)?;
     conn.execute_batch(CREATE_STORE_TABLES)?;

@@ -607,7 +607,7 @@ fn segments_are_released_when_objects_backfill_and_hold_on_when_they_do_not() {
         if busy.backfill_due() {
             busy.backfill().unwrap();
         }
-        store.shared.checkpointer.step().unwrap();
+        store.step_checkpointer().unwrap();
     }
 
     let stats = store.stats();
