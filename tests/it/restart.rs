@@ -182,6 +182,16 @@ async fn a_clean_restart_leaves_nothing_to_repair() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_stopped_the_moment_it_is_ready_stops_cleanly() {
+    let mut server = Server::start().await;
+
+    for _ in 0..20 {
+        assert_eq!(server.terminate().await, Some(0));
+        server.restart().await;
+    }
+}
+
+#[tokio::test]
 async fn a_second_signal_does_not_hurt() {
     let mut server = Server::start().await;
     server.mutate("counter.increment", json!({"name": "a"})).await.data();

@@ -19,7 +19,7 @@ use crate::http::FrontDoor;
 use crate::objects::control;
 use crate::serve::listen::Workers;
 use crate::settings::{Durability, LogFormat, ServeArgs, Settings, SettingsError};
-use crate::signals;
+use crate::signals::StopSignals;
 
 /// Serves until SIGTERM or SIGINT.
 ///
@@ -40,6 +40,7 @@ async fn serve(
     budget: Budget,
     kinds: Kinds,
 ) -> Result<(), anyhow::Error> {
+    let mut signals = StopSignals::install().context("cannot wait for signals")?;
     // Before the data folder: a port that is taken is the cheaper thing to find out.
     let listener = listen::bind(settings.listen)
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
@@ -77,7 +78,7 @@ async fn serve(
     let served = actix_rt::spawn(server);
 
     announce(address, &settings)?;
-    signals::wait_for_stop().await.context("cannot wait for signals")?;
+    signals.received().await;
 
     drain::drain(&door, &handle, settings.drain_window).await;
     drop(control);
