@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorCode};
 use crate::event_log::{EventLog, LogBounds, Offset};
 use crate::event_types::EventTypes;
 use crate::instance::{Audience, Effect, EncodedEvent};
+use crate::kv::{Kv, KvMut};
 use crate::object::Object;
 use crate::random::Random;
 use crate::session::Caller;
@@ -92,6 +93,16 @@ impl<O: Object> Cx<O> {
     /// The object's database.
     pub fn sql(&self) -> Sql<'_> {
         Sql::new(self.file.connection())
+    }
+
+    /// The object's key-value storage, to read.
+    pub fn kv(&self) -> Kv<'_> {
+        Kv::new(self.file.connection())
+    }
+
+    /// The object's key-value storage, to read and to change.
+    pub fn kv_mut(&mut self) -> KvMut<'_> {
+        KvMut::new(self.file.connection())
     }
 
     /// The object's event log, with what this handler has already broadcast.

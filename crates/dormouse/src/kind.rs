@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::event_log::EVENT_LOG_MIGRATIONS;
 use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
 use crate::instance::{Call, Instance};
+use crate::kv::KV_MIGRATIONS;
 use crate::listing::Listing;
 use crate::methods::{Handler, Method, MethodKind};
 use crate::object::Object;
@@ -151,6 +152,7 @@ impl Kind {
             vec![
                 MigrationSet { name: "dormouse-summary", steps: SUMMARY_MIGRATIONS },
                 MigrationSet { name: "dormouse-event-log", steps: EVENT_LOG_MIGRATIONS },
+                MigrationSet { name: "dormouse-kv", steps: KV_MIGRATIONS },
                 MigrationSet { name, steps: O::MIGRATIONS },
             ],
         )

@@ -18,6 +18,7 @@ mod object;
 
 mod cx;
 mod error;
+mod kv;
 mod methods;
 mod session;
 mod sql;
@@ -43,6 +44,10 @@ pub use crate::instance::{
     Attach, Attached, Audience, Call, Effect, EncodedEvent, Instance, Outcome, Page, Refill, Since,
 };
 pub use crate::kind::{Kind, KindError, Kinds, NewId, Resolved};
+pub use crate::kv::{
+    KV_KEY_BYTES_MAX, KV_LIST_BYTES_MAX, KV_LIST_ENTRIES_MAX, KV_VALUE_BYTES_MAX, Keys, Kv, KvMut,
+    KvPage,
+};
 pub use crate::listing::{Listed, Listing};
 pub use crate::methods::{Empty, MethodKind, Methods};
 pub use crate::object::{Event, Object};
