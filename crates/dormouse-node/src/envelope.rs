@@ -38,6 +38,14 @@ pub struct Answered {
     pub result: Result<String, Error>,
     /// The newest event of the object when it answered: a socket must have seen it first.
     pub tail: Offset,
+    /// Whether `result` is the recorded answer to an earlier call with the same idempotency key.
+    pub is_replay: bool,
+}
+
+impl Answered {
+    fn refused(err: Error) -> Answered {
+        Answered { result: Err(err), tail: Offset::ZERO, is_replay: false }
+    }
 }
 
 /// Who waits for an answer. It is called exactly once: a reply that is dropped answers
@@ -58,7 +66,7 @@ impl Reply {
     }
 
     pub(crate) fn refuse(self, err: Error) {
-        self.answer(Answered { result: Err(err), tail: Offset::ZERO });
+        self.answer(Answered::refused(err));
     }
 }
 
@@ -68,7 +76,7 @@ impl Drop for Reply {
             let err = Error::unavailable(
                 "the server stopped before it answered; it is not known whether the call was applied",
             );
-            answer(Answered { result: Err(err), tail: Offset::ZERO });
+            answer(Answered::refused(err));
         }
     }
 }

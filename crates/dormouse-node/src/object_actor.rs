@@ -152,9 +152,10 @@ impl ObjectActor {
         match envelope {
             Envelope::Call { call, reply } => {
                 let outcome = instance.call(call);
+                let is_replay = outcome.is_replay;
                 self.hold(outcome, |result, tail| Answer::Call {
                     reply,
-                    answered: Answered { result, tail },
+                    answered: Answered { result, tail, is_replay },
                 });
             }
             Envelope::Attach { attach, socket } => {
@@ -174,7 +175,7 @@ impl ObjectActor {
         outcome: Outcome<T>,
         answer: impl FnOnce(Result<T, Error>, Offset) -> Answer,
     ) {
-        let Outcome { result, effects, position, tail } = outcome;
+        let Outcome { result, effects, position, tail, is_replay: _ } = outcome;
         if let Err(err) = &result
             && err.is_fault()
         {

@@ -7,7 +7,6 @@ mod envelope;
 mod names;
 mod request;
 
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::http::FrontDoor;
@@ -33,18 +32,12 @@ pub(crate) async fn handle(
         request.method(),
         &path,
         request.query_string(),
-        request.headers().get(header::CONTENT_TYPE),
+        request.headers(),
         &body,
     );
     let parsed = match parsed {
         Ok(parsed) => parsed,
         Err(err) => return respond_error(&err, Some(&path)),
     };
-    if request.headers().contains_key("idempotency-key") {
-        let err = dormouse::Error::bad_request(
-            "`Idempotency-Key` is not supported by this version; send the call without it",
-        );
-        return respond_error(&err, Some(&path));
-    }
     calls::run(&door.node, names, parsed).await
 }

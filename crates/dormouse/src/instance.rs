@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::cx::Cx;
 use crate::error::Error;
 use crate::event_log::{LogBounds, LogLimits, Offset};
+use crate::idempotency::Fingerprint;
 use crate::methods::{Handler, Method};
 use crate::object::Object;
 use crate::session::{Caller, Session, SessionId};
@@ -37,6 +38,8 @@ pub struct Call {
     pub(crate) params: Value,
     /// On whose behalf.
     pub caller: Caller,
+    /// For a mutation that may be repeated; see [`IdempotencyKey`](crate::IdempotencyKey).
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 /// A socket that connects.
@@ -99,6 +102,8 @@ pub struct Outcome<T> {
     pub position: Position,
     /// The newest event of the log after this handler.
     pub tail: Offset,
+    /// Whether `result` is the recorded answer to an earlier call with the same idempotency key.
+    pub is_replay: bool,
 }
 
 /// Something that leaves the object.
@@ -277,10 +282,15 @@ impl<O: Object> Resident for Live<O> {
         let Some(method) = methods.get(call.method) else {
             return self.outcome(Err(Error::internal("a method that the kind does not have")));
         };
-        let Call { params, caller, .. } = call;
+        let Call { params, caller, fingerprint, .. } = call;
         match &method.handler {
             Handler::Query(run) => self.read(caller, |object, cx| run(object, cx, params)),
-            Handler::Mutation(run) => self.write(caller, |object, cx| run(object, cx, params)),
+            Handler::Mutation(run) => match fingerprint {
+                None => self.write(caller, |object, cx| run(object, cx, params)),
+                Some(fingerprint) => {
+                    self.write_once(caller, &fingerprint, |object, cx| run(object, cx, params))
+                }
+            },
             Handler::Listing(_) => {
                 self.outcome(Err(Error::internal("a listing is not a method of one object")))
             }
@@ -380,9 +390,30 @@ impl<O: Object> Live<O> {
         }
     }
 
+    /// Runs a handler that may write, unless it was run before under the same key: then the answer
+    /// is that of the first time.
+    fn write_once(
+        &mut self,
+        caller: Caller,
+        fingerprint: &Fingerprint,
+        run: impl FnOnce(&mut O, &mut Cx<O>) -> Result<String, Error>,
+    ) -> Outcome<String> {
+        let mut was_found = false;
+        let outcome = self.write(caller, |object, cx| {
+            if let Some(answer) = fingerprint.find(cx.file.connection(), cx.now())? {
+                was_found = true;
+                return Ok(answer);
+            }
+            let answer = run(object, cx)?;
+            fingerprint.record(cx.file.connection(), cx.now(), &answer)?;
+            Ok(answer)
+        });
+        Outcome { is_replay: was_found && outcome.result.is_ok(), ..outcome }
+    }
+
     fn outcome<T>(&self, result: Result<T, Error>) -> Outcome<T> {
         let (position, tail) = (self.cx.position(), self.cx.log.tail);
-        Outcome { result, effects: Vec::new(), position, tail }
+        Outcome { result, effects: Vec::new(), position, tail, is_replay: false }
     }
 
     /// One handler, one transaction: commits on `Ok`, undoes everything otherwise.

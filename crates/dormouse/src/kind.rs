@@ -13,6 +13,7 @@ use crate::cx::{Cx, SUMMARY_MIGRATIONS, uuid_v7};
 use crate::error::Error;
 use crate::event_log::EVENT_LOG_MIGRATIONS;
 use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
+use crate::idempotency::{Fingerprint, IDEMPOTENCY_MIGRATIONS, IdempotencyKey, derived_id};
 use crate::instance::{Call, Instance};
 use crate::kv::KV_MIGRATIONS;
 use crate::listing::Listing;
@@ -21,7 +22,7 @@ use crate::object::Object;
 use crate::random::Random;
 use crate::session::Caller;
 
-/// Makes ids for creations that name none.
+/// Makes ids for creations that name none and have no idempotency key.
 pub trait NewId {
     /// A new UUIDv7.
     fn new_id(&mut self) -> String;
@@ -98,6 +99,22 @@ pub enum KindError {
     },
 }
 
+/// A call as a client sent it.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The name of the method.
+    pub method: &'a str,
+    /// The input; nothing counts as an empty object.
+    pub params: Option<Value>,
+    /// The socket's object, when the call came over a socket: `params` need not name it then, and
+    /// may not name another one.
+    pub bound: Option<&'a Key>,
+    /// On whose behalf.
+    pub caller: Caller,
+    /// With a key a mutation runs once, however often it is repeated. Queries ignore it.
+    pub key: Option<IdempotencyKey>,
+}
+
 /// A call whose object was found.
 #[derive(Debug)]
 pub enum Resolved {
@@ -152,6 +169,7 @@ impl Kind {
             vec![
                 MigrationSet { name: "dormouse-summary", steps: SUMMARY_MIGRATIONS },
                 MigrationSet { name: "dormouse-event-log", steps: EVENT_LOG_MIGRATIONS },
+                MigrationSet { name: "dormouse-idempotency", steps: IDEMPOTENCY_MIGRATIONS },
                 MigrationSet { name: "dormouse-kv", steps: KV_MIGRATIONS },
                 MigrationSet { name, steps: O::MIGRATIONS },
             ],
@@ -201,22 +219,16 @@ impl Kind {
 
     /// Finds the object that a call is for.
     ///
-    /// `params` is what the client sent; nothing counts as an empty object. `bound` is the id of
-    /// the socket's object, when the call came over a socket: `params` need not name it then, and
-    /// may not name another one.
-    ///
     /// # Errors
     ///
-    /// NOT_FOUND for an unknown method; BAD_REQUEST if `params` is not an object or names no
+    /// NOT_FOUND for an unknown method; BAD_REQUEST if the input is not an object or names no
     /// object, another object, or one whose id is not allowed. Nothing happened.
     pub fn resolve(
         &self,
-        method: &str,
-        params: Option<Value>,
-        bound: Option<&Key>,
-        caller: Caller,
+        request: Request<'_>,
         new_id: &mut impl NewId,
     ) -> Result<Resolved, Error> {
+        let Request { method, params, bound, caller, key } = request;
         let (index, info) =
             self.methods.iter().enumerate().find(|(_, info)| info.name == method).ok_or_else(
                 || Error::not_found(format!("kind {:?} has no method {method:?}", self.name)),
@@ -233,14 +245,26 @@ impl Kind {
         };
         if info.kind == MethodKind::Listing {
             let params = Value::Object(params);
-            return Ok(Resolved::Listing(Call { method: index, params, caller }));
+            return Ok(Resolved::Listing(Call {
+                method: index,
+                params,
+                caller,
+                fingerprint: None,
+            }));
         }
         let named = params.remove(self.id_field);
-        let key = self.target(info.kind, named, bound, new_id)?;
-        Ok(Resolved::Object {
-            key,
-            call: Call { method: index, params: Value::Object(params), caller },
-        })
+        let make_id = || match &key {
+            Some(key) => derived_id(&caller, self.name, method, key).to_string(),
+            None => new_id.new_id(),
+        };
+        let target = self.target(info.kind, named, bound, make_id)?;
+        // Hashed here, on the thread of the connection, and not on the object's lane.
+        let fingerprint = key
+            .filter(|_| matches!(info.kind, MethodKind::Mutation | MethodKind::Creation))
+            .map(|key| Fingerprint::of(&caller, method, &key, &params));
+        let params = Value::Object(params);
+        let call = Call { method: index, params, caller, fingerprint };
+        Ok(Resolved::Object { key: target, call })
     }
 
     fn target(
@@ -248,7 +272,7 @@ impl Kind {
         kind: MethodKind,
         named: Option<Value>,
         bound: Option<&Key>,
-        new_id: &mut impl NewId,
+        make_id: impl FnOnce() -> String,
     ) -> Result<Key, Error> {
         let field = self.id_field;
         let named = match named {
@@ -265,7 +289,7 @@ impl Kind {
             ))),
             (_, Some(bound)) => Ok(bound.clone()),
             (Some(id), None) => self.key(&id),
-            (None, None) if kind == MethodKind::Creation => self.key(&new_id.new_id()),
+            (None, None) if kind == MethodKind::Creation => self.key(&make_id()),
             (None, None) => Err(Error::bad_request(format!(
                 "missing field `{field}`: it names the {} to use",
                 self.name

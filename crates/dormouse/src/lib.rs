@@ -25,6 +25,7 @@ mod sql;
 
 mod event_log;
 mod event_types;
+mod idempotency;
 mod listing;
 mod page_limit;
 mod random;
@@ -40,10 +41,11 @@ pub use crate::cx::Cx;
 pub use crate::error::{Error, ErrorCode};
 pub use crate::event_log::{EventLog, LogLimits, LoggedEvent, Offset};
 pub use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
+pub use crate::idempotency::IdempotencyKey;
 pub use crate::instance::{
     Attach, Attached, Audience, Call, Effect, EncodedEvent, Instance, Outcome, Page, Refill, Since,
 };
-pub use crate::kind::{Kind, KindError, Kinds, NewId, Resolved};
+pub use crate::kind::{Kind, KindError, Kinds, NewId, Request, Resolved};
 pub use crate::kv::{
     KV_KEY_BYTES_MAX, KV_LIST_BYTES_MAX, KV_LIST_ENTRIES_MAX, KV_VALUE_BYTES_MAX, Keys, Kv, KvMut,
     KvPage,
@@ -55,4 +57,4 @@ pub use crate::page_limit::{Cut, PageLimit};
 pub use crate::random::Random;
 pub use crate::session::{Caller, Session, SessionId, User};
 pub use crate::sql::{RowsRead, Sql};
-pub use crate::test_object::TestObject;
+pub use crate::test_object::{Answer, TestObject};

@@ -35,7 +35,8 @@ pub enum MethodKind {
     Query,
     /// Writes one object. Over HTTP: POST.
     Mutation,
-    /// A mutation whose id may be left out; it is then a new UUIDv7.
+    /// A mutation whose id may be left out; it is then a new UUIDv7, or, if the call has an
+    /// idempotency key, a UUIDv8 that is the same whenever the call is repeated.
     Creation,
     /// Asks the catalog about all objects of the kind. Over HTTP like a query.
     Listing,

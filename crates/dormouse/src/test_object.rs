@@ -11,11 +11,12 @@ use tempfile::TempDir;
 
 use crate::error::Error;
 use crate::event_log::Offset;
+use crate::idempotency::IdempotencyKey;
 use crate::instance::{Attach, Attached, Effect, Instance, Outcome, Refill, Since};
-use crate::kind::{Kind, Kinds, Resolved};
+use crate::kind::{Kind, Kinds, Request, Resolved};
 use crate::object::Object;
 use crate::random::Random;
-use crate::session::{Caller, Session, SessionId};
+use crate::session::{Caller, Session, SessionId, User};
 
 /// When a test begins: any fixed moment.
 const TEST_BEGINS_MS: i64 = 1_736_942_400_000; // 2025-01-15T12:00:00.000Z
@@ -32,10 +33,20 @@ pub struct TestObject<O> {
     clock: Arc<TestClock>,
     kind: Arc<Kind>,
     id: String,
+    user: Option<Arc<User>>,
     events: Vec<Value>,
     /// Hears of every rise of the durable position.
     durable: Receiver<Position>,
     object: PhantomData<fn() -> O>,
+}
+
+/// What a call with an idempotency key is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The JSON text of the result, as a client gets it.
+    pub json: String,
+    /// Whether it is the recorded answer to an earlier call.
+    pub is_replay: bool,
 }
 
 impl<O: Object> TestObject<O> {
@@ -50,6 +61,7 @@ impl<O: Object> TestObject<O> {
             clock: Arc::new(TestClock::new()),
             kind,
             id: id.to_owned(),
+            user: None,
             events: Vec::new(),
             durable: mpsc::channel().1,
             object: PhantomData,
@@ -65,18 +77,26 @@ impl<O: Object> TestObject<O> {
     ///
     /// What a client would get.
     pub fn call(&mut self, method: &str, params: Value) -> Result<Value, Error> {
-        let key = self.kind.key(&self.id)?;
-        let mut new_id = (self.clock.now(), Random::seeded(1));
-        let resolved =
-            self.kind.resolve(method, Some(params), Some(&key), Caller::default(), &mut new_id)?;
-        let json = match resolved {
-            Resolved::Object { call, .. } => {
-                let outcome = self.instance().call(call);
-                self.release(outcome)?
-            }
-            Resolved::Listing(call) => self.kind.list(self.store().catalog(), call)?,
-        };
-        Ok(serde_json::from_str(&json).expect("results are JSON"))
+        self.answer(method, params, None).map(|answer| parse(&answer.json))
+    }
+
+    /// Calls a method with an idempotency key.
+    ///
+    /// # Errors
+    ///
+    /// What a client would get.
+    pub fn call_with_key(
+        &mut self,
+        key: &str,
+        method: &str,
+        params: Value,
+    ) -> Result<Answer, Error> {
+        self.answer(method, params, Some(IdempotencyKey::new(key)?))
+    }
+
+    /// Sets who calls and connects from now on; nobody in particular before.
+    pub fn set_user(&mut self, user: Option<User>) {
+        self.user = user.map(Arc::new);
     }
 
     /// Connects a socket; the frames it gets at once.
@@ -124,8 +144,31 @@ impl<O: Object> TestObject<O> {
         self.instance().has_file()
     }
 
+    fn answer(
+        &mut self,
+        method: &str,
+        params: Value,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Answer, Error> {
+        let object = self.kind.key(&self.id)?;
+        let caller = Caller { user: self.user.clone(), session: None };
+        let request = Request { method, params: Some(params), bound: Some(&object), caller, key };
+        let mut new_id = (self.clock.now(), Random::seeded(1));
+        match self.kind.resolve(request, &mut new_id)? {
+            Resolved::Object { call, .. } => {
+                let outcome = self.instance().call(call);
+                let is_replay = outcome.is_replay;
+                Ok(Answer { json: self.release(outcome)?, is_replay })
+            }
+            Resolved::Listing(call) => {
+                let json = self.kind.list(self.store().catalog(), call)?;
+                Ok(Answer { json, is_replay: false })
+            }
+        }
+    }
+
     fn attach(&mut self, since: Option<Since>) -> Vec<Value> {
-        let session = Session { id: SessionId::from_random([7; 16]), user: None };
+        let session = Session { id: SessionId::from_random([7; 16]), user: self.user.clone() };
         let outcome =
             self.instance().attach(&Attach { session: session.clone(), since, mask: u128::MAX });
         let mut attached = self.release(outcome).expect("the socket is attached");

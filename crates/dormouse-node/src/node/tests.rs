@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dormouse::{
-    Caller, Cx, Empty, Error, ErrorCode, Methods, Object, Random, Resolved, Session, TestClock,
+    Caller, Cx, Empty, Error, ErrorCode, Methods, Object, Random, Request, Resolved, Session,
+    TestClock,
 };
 use dormouse_store::{HeldLog, Position, StoreOptions};
 use schemars::JsonSchema;
@@ -108,7 +109,9 @@ impl Bench {
         let kind = self.node.kinds().get("tally").unwrap();
         let mut new_id = (self.clock.now(), Random::seeded(1));
         let input = Some(json!({ "id": id }));
-        let resolved = kind.resolve(method, input, None, Caller::default(), &mut new_id).unwrap();
+        let request =
+            Request { method, params: input, bound: None, caller: Caller::default(), key: None };
+        let resolved = kind.resolve(request, &mut new_id).unwrap();
         let Resolved::Object { key, call } = resolved else { panic!("it names an object") };
         let (sender, receiver) = oneshot::channel();
         let reply = Reply::new(move |answered| _ = sender.send(answered));

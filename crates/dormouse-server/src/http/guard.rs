@@ -76,5 +76,9 @@ fn preflight() -> HttpResponse {
 
 fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("idempotent-replay"),
+    );
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
 }

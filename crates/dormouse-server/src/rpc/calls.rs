@@ -2,11 +2,12 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use dormouse::{Caller, Error, ErrorCode, MethodKind, Random, Resolved};
+use actix_web::http::header::HeaderValue;
+use dormouse::{Caller, Error, ErrorCode, IdempotencyKey, MethodKind, Random, Request, Resolved};
 use dormouse_node::{Answered, Node, Reply};
 use tokio::sync::oneshot;
 
-use crate::rpc::envelope::{error_body, http_status, respond, result_body};
+use crate::rpc::envelope::{IDEMPOTENT_REPLAY, error_body, http_status, respond, result_body};
 use crate::rpc::names::Names;
 use crate::rpc::request::{RpcCall, RpcRequest, Verb};
 
@@ -16,14 +17,20 @@ enum Started {
     Done(Result<String, Error>),
 }
 
+/// The answer to one call.
+struct Answer {
+    result: Result<String, Error>,
+    is_replay: bool,
+}
+
 /// Runs all calls and answers in their order.
 pub(crate) async fn run(node: &Node, names: Names, request: RpcRequest) -> HttpResponse {
     let RpcRequest { verb, is_batch, calls } = request;
     let mut paths = Vec::with_capacity(calls.len());
     let mut started = Vec::with_capacity(calls.len());
-    for RpcCall { path, input } in calls {
+    for RpcCall { path, input, key } in calls {
         let begun = match input {
-            Ok(input) => start(node, names, verb, &path, input).await,
+            Ok(input) => start(node, names, verb, &path, input, key).await,
             Err(err) => Err(err),
         };
         started.push(begun.unwrap_or_else(|err| Started::Done(Err(err))));
@@ -31,9 +38,12 @@ pub(crate) async fn run(node: &Node, names: Names, request: RpcRequest) -> HttpR
     }
 
     let mut status = None;
+    let mut are_replays = true;
     let mut bodies = Vec::with_capacity(started.len());
     for (started, path) in started.into_iter().zip(&paths) {
-        let (call_status, body) = match started.answer().await {
+        let Answer { result, is_replay } = started.answer().await;
+        are_replays &= is_replay;
+        let (call_status, body) = match result {
             Ok(data) => (StatusCode::OK, result_body(&data)),
             Err(err) => (http_status(err.code()), error_body(&err, Some(path))),
         };
@@ -45,7 +55,11 @@ pub(crate) async fn run(node: &Node, names: Names, request: RpcRequest) -> HttpR
         bodies.push(body);
     }
     let body = if is_batch { format!("[{}]", bodies.join(",")) } else { bodies.concat() };
-    respond(status.unwrap_or(StatusCode::OK), body)
+    let mut response = respond(status.unwrap_or(StatusCode::OK), body);
+    if are_replays {
+        response.headers_mut().insert(IDEMPOTENT_REPLAY, HeaderValue::from_static("true"));
+    }
+    response
 }
 
 async fn start(
@@ -54,6 +68,7 @@ async fn start(
     verb: Verb,
     path: &str,
     input: Option<serde_json::Value>,
+    key: Option<IdempotencyKey>,
 ) -> Result<Started, Error> {
     let procedure = names.find(node, path)?;
     let method = procedure.kind.method(procedure.method);
@@ -61,10 +76,15 @@ async fn start(
         let message = format!("Unsupported GET-request to mutation procedure at path \"{path}\"");
         return Err(Error::new(ErrorCode::MethodNotSupported, message));
     }
+    let request = Request {
+        method: procedure.method,
+        params: input,
+        bound: None,
+        caller: Caller::default(),
+        key,
+    };
     let mut new_id = (node.clock().now(), Random::system());
-    let resolved =
-        procedure.kind.resolve(procedure.method, input, None, Caller::default(), &mut new_id)?;
-    match resolved {
+    match procedure.kind.resolve(request, &mut new_id)? {
         Resolved::Object { key, call } => {
             let (sender, receiver) = oneshot::channel();
             let object = node.object(procedure.kind, &key);
@@ -82,10 +102,13 @@ async fn start(
 }
 
 impl Started {
-    async fn answer(self) -> Result<String, Error> {
+    async fn answer(self) -> Answer {
         match self {
-            Started::Waiting(receiver) => receiver.await.map_err(|_| stopped())?.result,
-            Started::Done(result) => result,
+            Started::Waiting(receiver) => match receiver.await {
+                Ok(Answered { result, is_replay, .. }) => Answer { result, is_replay },
+                Err(_) => Answer { result: Err(stopped()), is_replay: false },
+            },
+            Started::Done(result) => Answer { result, is_replay: false },
         }
     }
 }

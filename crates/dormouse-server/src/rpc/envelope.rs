@@ -2,9 +2,12 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{ContentType, HeaderName};
 use dormouse::{Error, ErrorCode};
 use serde_json::{Map, Value, json};
+
+/// The header of an answer whose every call was answered before, and not run again.
+pub(crate) const IDEMPOTENT_REPLAY: HeaderName = HeaderName::from_static("idempotent-replay");
 
 /// `{"result":{"data":…}}` around JSON that is already text.
 pub(crate) fn result_body(data: &str) -> String {

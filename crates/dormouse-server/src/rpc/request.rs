@@ -1,14 +1,17 @@
 //! What a request on the tRPC wire asks for: one call, or a batch.
 
 use actix_web::http::Method;
-use actix_web::http::header::HeaderValue;
-use dormouse::{Error, ErrorCode};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use dormouse::{Error, ErrorCode, IdempotencyKey};
 use serde_json::{Map, Value};
 
 use crate::json::{self, JsonError};
 
 /// Most calls in one batch.
 const BATCH_CALLS_MAX: usize = 100;
+
+/// The header of a mutation that may be repeated.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Whether a request may change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub(crate) struct RpcCall {
     pub(crate) path: String,
     /// `None` if the call has no input.
     pub(crate) input: Result<Option<Value>, Error>,
+    /// With it a mutation runs once, however often the request is repeated.
+    pub(crate) key: Option<IdempotencyKey>,
 }
 
 impl RpcRequest {
@@ -46,7 +51,7 @@ impl RpcRequest {
         method: &Method,
         path: &str,
         query: &str,
-        content_type: Option<&HeaderValue>,
+        headers: &HeaderMap,
         body: &[u8],
     ) -> Result<RpcRequest, Error> {
         let verb = match *method {
@@ -62,13 +67,14 @@ impl RpcRequest {
         let text = match verb {
             Verb::Get => query.input.as_deref().unwrap_or_default(),
             Verb::Post => {
-                check_content_type(content_type, body)?;
+                check_content_type(headers.get(header::CONTENT_TYPE), body)?;
                 body
             }
         };
+        let key = idempotency_key(headers)?;
         let input = parse_input(text);
         if !query.is_batch {
-            let calls = vec![RpcCall { path: path.to_owned(), input }];
+            let calls = vec![RpcCall { path: path.to_owned(), input, key }];
             return Ok(RpcRequest { verb, is_batch: false, calls });
         }
 
@@ -82,7 +88,11 @@ impl RpcRequest {
         let calls = paths
             .into_iter()
             .enumerate()
-            .map(|(index, path)| RpcCall { path: path.to_owned(), input: inputs.take(index) })
+            .map(|(index, path)| RpcCall {
+                path: path.to_owned(),
+                input: inputs.take(index),
+                key: key.as_ref().map(|key| key.of_batch(index)),
+            })
             .collect();
         Ok(RpcRequest { verb, is_batch: true, calls })
     }
@@ -145,6 +155,16 @@ fn parse_input(text: &[u8]) -> Result<Option<Value>, Error> {
     })
 }
 
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Error> {
+    let mut keys = headers.get_all(&IDEMPOTENCY_KEY);
+    let Some(key) = keys.next() else { return Ok(None) };
+    if keys.next().is_some() {
+        return Err(Error::bad_request("a request has one `Idempotency-Key`"));
+    }
+    // What is not visible ASCII is refused below, in words.
+    IdempotencyKey::new(key.to_str().unwrap_or_default()).map(Some)
+}
+
 /// A body must say that it is JSON: a page of another origin can send anything else without the
 /// browser asking us first.
 fn check_content_type(content_type: Option<&HeaderValue>, body: &[u8]) -> Result<(), Error> {
@@ -175,12 +195,27 @@ mod tests {
     use super::*;
 
     fn get(path: &str, query: &str) -> Result<RpcRequest, Error> {
-        RpcRequest::parse(&Method::GET, path, query, None, b"")
+        RpcRequest::parse(&Method::GET, path, query, &HeaderMap::new(), b"")
     }
 
     fn post(path: &str, query: &str, body: &str) -> Result<RpcRequest, Error> {
-        let json = HeaderValue::from_static("application/json; charset=utf-8");
-        RpcRequest::parse(&Method::POST, path, query, Some(&json), body.as_bytes())
+        let headers = of_type("application/json; charset=utf-8");
+        RpcRequest::parse(&Method::POST, path, query, &headers, body.as_bytes())
+    }
+
+    fn of_type(content_type: &'static str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers
+    }
+
+    fn keys(query: &str, keys: &[&'static str]) -> Result<Vec<Option<String>>, Error> {
+        let mut headers = of_type("application/json");
+        for key in keys {
+            headers.append(IDEMPOTENCY_KEY, HeaderValue::from_static(key));
+        }
+        let request = RpcRequest::parse(&Method::POST, "a.b,c.d", query, &headers, b"{}")?;
+        Ok(request.calls.iter().map(|call| call.key.as_ref().map(ToString::to_string)).collect())
     }
 
     fn inputs(request: RpcRequest) -> Vec<Option<Value>> {
@@ -217,18 +252,34 @@ mod tests {
     fn what_is_wrong_with_the_whole_request_is_one_error() {
         let code = |result: Result<RpcRequest, Error>| result.unwrap_err().code();
         let paths = vec!["a.b"; BATCH_CALLS_MAX + 1].join(",");
-        let text = HeaderValue::from_static("text/plain");
 
         assert_eq!(code(get(&paths, "batch=1")), ErrorCode::BadRequest);
         assert_eq!(
-            code(RpcRequest::parse(&Method::PUT, "a.b", "", None, b"")),
+            code(RpcRequest::parse(&Method::PUT, "a.b", "", &HeaderMap::new(), b"")),
             ErrorCode::MethodNotSupported
         );
-        for content_type in [Some(&text), None] {
+        for headers in [of_type("text/plain"), HeaderMap::new()] {
             assert_eq!(
-                code(RpcRequest::parse(&Method::POST, "a.b", "", content_type, b"{}")),
+                code(RpcRequest::parse(&Method::POST, "a.b", "", &headers, b"{}")),
                 ErrorCode::UnsupportedMediaType
             );
+        }
+    }
+
+    #[test]
+    fn a_key_belongs_to_the_call_and_in_a_batch_to_each_with_its_place() {
+        assert_eq!(keys("", &[]).unwrap(), [None]);
+        assert_eq!(keys("", &["k"]).unwrap(), [Some("k".to_owned())]);
+        assert_eq!(
+            keys("batch=1", &["k"]).unwrap(),
+            [Some("k/0".to_owned()), Some("k/1".to_owned())]
+        );
+    }
+
+    #[test]
+    fn two_keys_and_keys_that_are_none_are_refused() {
+        for wrong in [&["a", "b"][..], &["a", "a"], &[""], &["a b"], &["a\tb"]] {
+            assert_eq!(keys("", wrong).unwrap_err().code(), ErrorCode::BadRequest, "{wrong:?}");
         }
     }
 }

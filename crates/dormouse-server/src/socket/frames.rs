@@ -1,6 +1,7 @@
 //! What sockets say and hear beside events: calls, results, filters, pings, errors.
 
 use dormouse::{Error, Timestamp};
+use dormouse_node::Answered;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -21,7 +22,7 @@ pub(crate) struct FilterMessage {
     pub(crate) events: Vec<String>,
 }
 
-/// `{"type":"call","id","method","params"}`
+/// `{"type":"call","id","method","params","key"}`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CallMessage {
@@ -29,6 +30,8 @@ pub(crate) struct CallMessage {
     pub(crate) method: String,
     #[serde(default)]
     pub(crate) params: Option<Value>,
+    #[serde(default)]
+    pub(crate) key: Option<String>,
 }
 
 /// What a client calls its call: a number or a string, given back as it was.
@@ -70,11 +73,6 @@ pub(crate) fn parse(text: &str) -> Result<ClientMessage, BadMessage> {
         }
         Some(Value::String(name)) if name == "call" => {
             let id = fields.get("id").and_then(|id| CallId::deserialize(id).ok());
-            if fields.contains_key("key") {
-                let err =
-                    Error::bad_request("`key` is not supported by this version; call without it");
-                return Err(BadMessage { id, err });
-            }
             decode(fields).map(ClientMessage::Call).map_err(|err| BadMessage { id, err })
         }
         _ => Err(BadMessage::of(Error::bad_request("Unknown message type"))),
@@ -111,9 +109,12 @@ pub(crate) fn filtered(events: &[String], offset: u64) -> String {
 }
 
 /// The answer to a call: its result, which is JSON already, or why there is none.
-pub(crate) fn answer(id: &CallId, result: &Result<String, Error>) -> String {
-    match result {
-        Ok(data) => format!(r#"{{"type":"result","id":{},"data":{data}}}"#, id.json()),
+pub(crate) fn answer(id: &CallId, answered: &Answered) -> String {
+    match &answered.result {
+        Ok(data) => {
+            let replayed = if answered.is_replay { r#","replayed":true"# } else { "" };
+            format!(r#"{{"type":"result","id":{},"data":{data}{replayed}}}"#, id.json())
+        }
         Err(err) => error(Some(id), err),
     }
 }
@@ -175,12 +176,19 @@ mod tests {
     #[test]
     fn an_answer_gives_the_id_back_as_it_was() {
         let id = CallId::Number(serde_json::Number::from(7));
+        let answered =
+            |result, is_replay| Answered { result, tail: dormouse::Offset::ZERO, is_replay };
+        let result = || Ok("{\"value\":1}".to_owned());
 
         assert_eq!(
-            answer(&id, &Ok("{\"value\":1}".to_owned())),
+            answer(&id, &answered(result(), false)),
             r#"{"type":"result","id":7,"data":{"value":1}}"#
         );
-        let failed = answer(&id, &Err(Error::not_found("no such note")));
+        assert_eq!(
+            answer(&id, &answered(result(), true)),
+            r#"{"type":"result","id":7,"data":{"value":1},"replayed":true}"#
+        );
+        let failed = answer(&id, &answered(Err(Error::not_found("no such note")), false));
         assert_eq!(
             serde_json::from_str::<Value>(&failed).unwrap(),
             json!({"type": "error", "id": 7, "code": "NOT_FOUND", "message": "no such note"})

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dormouse::{Attach, Caller, Random, Refill, Resolved, Session, SessionId, Since};
+use dormouse::{
+    Attach, Caller, IdempotencyKey, Offset, Random, Refill, Request, Resolved, Session, SessionId,
+    Since,
+};
 use dormouse_node::{Answered, Node, ObjectRef, Reply};
 use dormouse_socket::{
     CloseCause, HubHandle, Owner, SocketCx, SocketId, ToHub, TopicId, binary_frame, text_frame,
@@ -61,12 +64,16 @@ impl SocketOwner {
         session: &Session,
         message: CallMessage,
     ) {
-        let CallMessage { id, method, params } = message;
+        let CallMessage { id, method, params, key } = message;
         let kind = object.kind();
         let caller = Caller { user: session.user.clone(), session: Some(session.id) };
         let mut new_id = (self.node.clock().now(), Random::system());
-        let resolved = match kind.resolve(&method, params, Some(object.key()), caller, &mut new_id)
-        {
+        let bound = Some(object.key());
+        let resolved = key.map(IdempotencyKey::new).transpose().and_then(|key| {
+            let request = Request { method: &method, params, bound, caller, key };
+            kind.resolve(request, &mut new_id)
+        });
+        let resolved = match resolved {
             Ok(resolved) => resolved,
             Err(err) => return send(socket, &frames::error(Some(&id), &err)),
         };
@@ -79,7 +86,8 @@ impl SocketOwner {
                     (Arc::clone(kind), self.node.store().clone(), socket.offset());
                 actix_rt::task::spawn_blocking(move || {
                     let result = kind.list(store.catalog(), call);
-                    reply.answer(Answered { result, tail: dormouse::Offset::new(after) });
+                    let tail = Offset::new(after);
+                    reply.answer(Answered { result, tail, is_replay: false });
                 });
             }
         }
@@ -88,9 +96,9 @@ impl SocketOwner {
     /// Sends the answer of a call to the socket it came from, after the events it must follow.
     fn reply(&self, socket: SocketId, id: CallId) -> Reply {
         let hub = self.hub.clone();
-        Reply::new(move |Answered { result, tail }| {
-            let frames = text_frame(&frames::answer(&id, &result));
-            hub.send(ToHub::Direct { socket, frames, after: tail.get(), settles: 1 });
+        Reply::new(move |answered: Answered| {
+            let frames = text_frame(&frames::answer(&id, &answered));
+            hub.send(ToHub::Direct { socket, frames, after: answered.tail.get(), settles: 1 });
         })
     }
 
@@ -153,7 +161,7 @@ impl Owner for SocketOwner {
 
     fn refill(&self, socket: SocketId, session: &SocketSession, _: TopicId, after: u64) {
         if let SocketSession::Object { object, session, .. } = session {
-            let refill = Refill { session: session.clone(), after: dormouse::Offset::new(after) };
+            let refill = Refill { session: session.clone(), after: Offset::new(after) };
             self.node.refill(object, socket, refill);
         }
     }
