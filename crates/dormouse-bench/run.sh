@@ -10,7 +10,7 @@ target="${CARGO_TARGET_DIR:-target}"
 for folder in "$here/peers" "$here/tabs"; do
   # npm writes this file last, so its age tells whether the folder is what the lock file says.
   if [[ ! "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ]]; then
-    npm ci --prefix "$folder" --no-audit --no-fund
+    npm ci --prefix "$folder" --no-audit --no-fund >&2
   fi
 done
 

@@ -95,6 +95,14 @@ pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
 }
 
+/// CPU time that all processes of the machine have used since it started, on all cores, with what
+/// the machine's host took from it.
+pub(crate) fn machine_cpu_time() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+    let ticks = machine_ticks(&stat).context("no CPU time in /proc/stat")?;
+    Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
+}
+
 /// Load average over the last minute: what else ran here.
 pub(crate) fn load_average() -> Result<f64> {
     let text = fs::read_to_string("/proc/loadavg").context("read /proc/loadavg")?;
@@ -112,9 +120,28 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + kernel)
 }
 
+/// The first line's fields: user, nice, system, idle, waiting for disks, irq, softirq, stolen. All but
+/// the two in which nothing ran.
+fn machine_ticks(stat: &str) -> Option<u64> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    let ticks: Vec<u64> = fields.take(8).map(str::parse).collect::<Result<_, _>>().ok()?;
+    let [user, nice, system, _idle, _waiting, irq, softirq, stolen] = ticks[..] else {
+        return None;
+    };
+    Some(user + nice + system + irq + softirq + stolen)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_in_which_nothing_ran_is_no_cpu_time_of_the_machine() {
+        let stat = "cpu  1 2 4 1000 2000 8 16 32 64 128\ncpu0 0 0 0 0 0 0 0 0 0 0\n";
+
+        assert_eq!(machine_ticks(stat), Some(1 + 2 + 4 + 8 + 16 + 32));
+        assert_eq!(machine_ticks("cpu  1 2 3"), None);
+    }
 
     #[test]
     fn cpu_ticks_are_found_behind_a_name_with_spaces_and_parentheses() {

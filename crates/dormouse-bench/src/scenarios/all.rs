@@ -12,8 +12,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use crate::clock;
 use crate::machine::Machine;
 use crate::peers::{self, Peer};
+use crate::process;
 use crate::report;
 use crate::scenarios::calls::{self, Calls};
 use crate::scenarios::ceiling::{self, Ceiling, CeilingOutcome};
@@ -28,6 +30,12 @@ use crate::table::{Better, Figure, Table};
 
 /// One measurement with its server's start ends within this time.
 const MEASUREMENT_MAX: Duration = Duration::from_secs(300);
+
+/// Cores that others may use while the machine counts as quiet.
+const QUIET_CORES: f64 = 0.1;
+
+/// How long a look at the machine takes.
+const QUIET_LOOK: Duration = Duration::from_millis(500);
 
 /// What Dormouse is started with where objects have to fall asleep.
 const WAKE_ARGS: [&str; 2] = ["--idle-timeout", "1s"];
@@ -54,6 +62,9 @@ pub(crate) struct All {
     /// Seconds of silence before the memory of idle sockets is read.
     #[arg(long = "settle-seconds", default_value = "15", value_parser = parse_seconds)]
     pub(crate) settle: Duration,
+    /// Most seconds to wait before each measurement for other processes to leave the cores alone.
+    #[arg(long = "quiet-wait-seconds", default_value = "10", value_parser = parse_seconds)]
+    pub(crate) quiet_wait: Duration,
     /// The browser of the tabs.
     #[arg(long, default_value = "/usr/bin/chromium")]
     pub(crate) chromium: PathBuf,
@@ -92,6 +103,9 @@ struct Comparison<'a> {
     after: &'a Machine,
     ceilings: [CeilingOutcome; 2],
     versions: &'a str,
+    measurements: usize,
+    /// Measurements before which other processes did not leave the cores alone.
+    disturbed: usize,
     #[serde(flatten)]
     table: &'a Table,
 }
@@ -112,6 +126,7 @@ pub(crate) async fn run(settings: &All, launch: &Launch, json: bool) -> Result<(
     let cores = launch.cores.len();
     let before = Machine::inspect(&launch.data_root, cores)?;
     report::progress(&before.to_string());
+    let (mut measurements, mut disturbed) = (0, 0);
     for run in 0..settings.runs {
         for workload in &workloads {
             let mut peers = workload.peers();
@@ -119,6 +134,8 @@ pub(crate) async fn run(settings: &All, launch: &Launch, json: bool) -> Result<(
             let first = run as usize % peers.len().max(1);
             peers.rotate_left(first);
             for peer in peers {
+                disturbed += usize::from(!is_quiet(settings.quiet_wait).await?);
+                measurements += 1;
                 let measured = timeout(MEASUREMENT_MAX, workload.measure(peer, launch))
                     .await
                     .context("not finished within 300 s")
@@ -143,12 +160,14 @@ pub(crate) async fn run(settings: &All, launch: &Launch, json: bool) -> Result<(
         after: &after,
         ceilings,
         versions: &versions,
+        measurements,
+        disturbed,
         table: &table,
     };
     let [alone, together] = ceilings;
     let text = format!(
         "Before: {before}\n\nAfter: {after}\n\nPeers: {versions}\n\nIn a fan-out {alone}; \
-         {together}.\n\n{}\n{}",
+         {together}.\n\nOther processes were busy before {disturbed} of {measurements} measurements.\n\n{}\n{}",
         table.markdown(&settings.peers),
         settings.footnote()
     );
@@ -157,6 +176,22 @@ pub(crate) async fn run(settings: &All, launch: &Launch, json: bool) -> Result<(
         return report::result(&serde_json::to_string(&comparison)?);
     }
     report::result(&text)
+}
+
+/// Waits until other processes use next to nothing; returns whether they did within `wait_max`.
+async fn is_quiet(wait_max: Duration) -> Result<bool> {
+    let started = clock::now();
+    loop {
+        let before = process::machine_cpu_time()?;
+        tokio::time::sleep(QUIET_LOOK).await;
+        let used = process::machine_cpu_time()? - before;
+        if used.as_secs_f64() / QUIET_LOOK.as_secs_f64() < QUIET_CORES {
+            return Ok(true);
+        }
+        if started.elapsed() >= wait_max {
+            return Ok(false);
+        }
+    }
 }
 
 /// Puts the figures of one measurement, or why there are none, into the table.

@@ -87,11 +87,13 @@ enum Until {
 /// A call failed, or a counter's value or answers do not fit the calls.
 pub(crate) async fn run(settings: Calls, target: Target) -> Result<CallsOutcome> {
     let load = Rc::new(Load::new(settings.objects, target));
-    let mut connections = open_connections(target, usize::from(settings.in_flight)).await?;
+    let mut reading = HttpConnection::open(target.address).await?;
     for counter in &load.counters {
-        let value = counter::read_value(&mut connections[0], target.address, &counter.name).await?;
+        let value = counter::read_value(&mut reading, target.address, &counter.name).await?;
         counter.start_value.set(value);
     }
+    // Opened only now: servers close connections that are idle for seconds.
+    let mut connections = open_connections(target, usize::from(settings.in_flight)).await?;
     // Creating an object is another scenario: here each has been called before.
     let each = Until::Each(Rc::new(Counted::up_to(load.counters.len())));
     connections = load.phase(connections, each).await?;

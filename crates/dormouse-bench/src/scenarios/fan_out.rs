@@ -122,8 +122,8 @@ struct Tally {
 pub(crate) async fn run(settings: FanOut, target: Target) -> Result<FanOutOutcome> {
     let callers = usize::from(settings.in_flight);
     let room = Rc::new(Room::new(settings.sockets, callers));
-    let mut connections = open_connections(target, callers).await?;
-    let start_value = counter::read_value(&mut connections[0], target.address, NAME).await?;
+    let mut reading = HttpConnection::open(target.address).await?;
+    let start_value = counter::read_value(&mut reading, target.address, NAME).await?;
     let mut listeners = JoinSet::new();
     for _ in 0..settings.sockets {
         let mut socket = WebSocket::open(target.address, &counter::socket_path(NAME)).await?;
@@ -135,6 +135,8 @@ pub(crate) async fn run(settings: FanOut, target: Target) -> Result<FanOutOutcom
         listeners.spawn_local(listen(Rc::clone(&room), socket, value));
     }
 
+    // Opened only now: servers close connections that are idle for seconds.
+    let connections = open_connections(target, callers).await?;
     let (mut connections, warm_up, effort) = tokio::select! {
         loaded = load(&room, connections, settings.window, target) => loaded?,
         Some(ended) = listeners.join_next() => {
