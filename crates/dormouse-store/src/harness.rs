@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use parking_lot::Mutex;
+use tempfile::TempDir;
 
 use crate::catalog::CatalogEntry;
 use crate::clock::TestClock;
@@ -46,6 +47,14 @@ pub(crate) fn options(folder: &Path) -> (StoreOptions, Arc<Mutex<Vec<String>>>) 
         ..StoreOptions::new(folder)
     };
     (options, fatal)
+}
+
+/// A folder in memory where there is such a thing: a faulty disk decides itself what is durable, so
+/// waiting for a real one proves nothing.
+pub(crate) fn fast_folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.expect("a temporary folder can be made")
 }
 
 pub(crate) fn open(folder: &Path) -> Store {

@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use parking_lot::{Condvar, Mutex, RwLock};
+use tracing::warn;
 
 use self::pool::Pool;
 use self::record::{Draft, OVERHEAD_BYTES_MAX};
@@ -106,11 +107,12 @@ struct Queue {
 }
 
 impl Journal {
-    /// Starts the writer and the preparer. At least one segment is ready when this returns.
+    /// Starts the writer and the preparer. At least one segment is ready when this returns, unless the
+    /// disk is full: then no transaction begins until it is not.
     ///
     /// # Errors
     ///
-    /// The operating system's, if no segment could be made.
+    /// The operating system's.
     pub(crate) fn start(options: JournalOptions) -> io::Result<Journal> {
         let record_bytes_max = options.transaction_bytes_max + OVERHEAD_BYTES_MAX;
         let segment_bytes = options.segment_bytes;
@@ -123,7 +125,12 @@ impl Journal {
         let segments = (segment_bytes, options.durability);
         let pool =
             Pool::new(options.disk, options.folder, segments, counts, spare, Arc::clone(&room));
-        pool.prepare()?;
+        match pool.prepare() {
+            Err(err) if err.kind() == io::ErrorKind::StorageFull => {
+                warn!("the disk is full: objects can only be read until it is not");
+            }
+            result => _ = result?,
+        }
         let shared = Arc::new(Shared {
             durability: options.durability,
             folder_id: options.folder_id,

@@ -21,7 +21,7 @@ use crate::folder::{Folder, FolderState, LEFTOVER_SUFFIXES, beside, io_error};
 use crate::journal::JournalEnd;
 use crate::journal::record::BodyChange;
 use crate::journal::scan::{BadRecord, Found, Scan, scan};
-use crate::journal::segment::SegmentFile;
+use crate::journal::segment::{HEADER_BLOCK_LEN, SegmentFile};
 use crate::key::Key;
 use crate::ledger::CatalogChange;
 
@@ -94,6 +94,12 @@ pub(crate) fn recover(
     }
     follower.start_at(scan.end.position).map_err(catalog_failed)?;
     follower.sync(true).map_err(|err| io_error("sync", &folder.catalog_path(), err))?;
+    // What a loss of power in mode `os` has torn would be called damage by the next start.
+    for segment in &scan.segments {
+        let wiped = segment.file.write_at(&[0; HEADER_BLOCK_LEN], 0);
+        let synced = wiped.and_then(|()| segment.file.sync());
+        synced.map_err(|err| io_error("wipe", &segment.path, err))?;
+    }
     info!(position = %scan.end.position, objects = redone.len(), "recovered from the journal");
     let Scan { mut segments, unused, next_number, end, .. } = scan;
     segments.extend(unused);

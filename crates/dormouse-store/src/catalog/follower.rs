@@ -106,6 +106,9 @@ impl CatalogFollower {
             disk.remove(&old).map_err(|err| io_error("remove", &old, err))?;
         }
         let conn = Connection::open(&draft).map_err(failed)?;
+        // A draft that is cut short is made again, and a whole one is synced below.
+        let pragmas = "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF;";
+        conn.execute_batch(pragmas).map_err(failed)?;
         conn.execute_batch(CREATE_TABLES).map_err(failed)?;
         conn.close().map_err(|(_, source)| failed(source))?;
         let sync = || disk.open(&draft)?.sync();

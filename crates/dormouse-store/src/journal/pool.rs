@@ -280,3 +280,65 @@ impl Pool {
         self.backfill_wanted.store(wanted.unwrap_or_default().get(), Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+
+    fn pool(folder: &Path) -> Pool {
+        let room = Arc::new(Room::new(60_000, 10_000));
+        let disk = Arc::new(RealDisk);
+        let segments = (64 << 10, Durability::Fsync);
+        Pool::new(disk, folder.to_path_buf(), segments, (1, 4), (Vec::new(), 7), room)
+    }
+
+    fn sealed(pool: &Pool, last: u64) -> SealedSegment {
+        assert!(pool.ready_count() > 0 || pool.prepare().unwrap() == Prepared::One);
+        SealedSegment { segment: pool.take().unwrap(), last: Position::new(last) }
+    }
+
+    #[test]
+    fn a_segment_is_full_of_zeros_before_it_is_ready() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = pool(dir.path());
+
+        assert_eq!(pool.prepare().unwrap(), Prepared::One);
+        assert_eq!(pool.prepare().unwrap(), Prepared::Nothing, "one is enough");
+
+        let segment = pool.take().unwrap();
+        assert_eq!(segment.path, segment_path(dir.path(), 7));
+        assert_eq!(std::fs::read(&segment.path).unwrap(), vec![0; 64 << 10]);
+    }
+
+    #[test]
+    fn a_released_segment_is_used_again_under_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = pool(dir.path());
+        for last in [10, 20, 30] {
+            pool.seal(sealed(&pool, last));
+        }
+        assert_eq!(pool.backfill_wanted(), Position::new(10), "two of four may wait");
+
+        assert_eq!(pool.releasable(Position::new(9)), None);
+        assert_eq!(pool.releasable(Position::new(29)), Some(Position::new(20)));
+        pool.release(Position::new(20));
+
+        assert_eq!((pool.ready_count(), pool.in_use_count()), (2, 1));
+        assert_eq!(pool.backfill_wanted(), Position::ZERO);
+        assert_eq!(pool.take().unwrap().path, segment_path(dir.path(), 7));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_stopped_pool_lets_a_waiting_writer_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Arc::new(pool(dir.path()));
+        let waiting = Arc::clone(&pool);
+        let writer = std::thread::spawn(move || waiting.take().is_none());
+
+        pool.stop();
+
+        assert!(writer.join().unwrap());
+    }
+}

@@ -12,10 +12,9 @@ use super::record::u64_at;
 use crate::commit_log::Position;
 use crate::disk::DiskFile;
 
-/// Bytes before the first record.
+/// Bytes before the first record, as a size in memory and as an offset in a file.
+pub(crate) const HEADER_BLOCK_LEN: usize = 4096;
 pub(crate) const HEADER_BLOCK_BYTES: u64 = HEADER_BLOCK_LEN as u64;
-
-const HEADER_BLOCK_LEN: usize = 4096;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"dormJRN1");
 const HEADER_BYTES: usize = 72;

@@ -14,7 +14,7 @@ use crate::folder::beside;
 use crate::harness::{
     add, add_text, entries, entry, integrity, key, open, options, settle, tally, wait_durable,
 };
-use crate::object_file::Access;
+use crate::object_file::{Access, ObjectFile};
 use crate::template::{MigrationSet, Template};
 
 fn files_of(folder: &Path) -> Vec<String> {
@@ -579,6 +579,21 @@ fn a_store_that_was_not_shut_down_is_recovered_by_the_next_open() {
     }
 }
 
+/// Adds an entry of 10 KB, waits for it, and backfills if that is due.
+fn add_much(store: &Store, object: &mut ObjectFile, n: u32) {
+    let text = "x".repeat(10_000);
+    while let Err(err) = add_text(object, n, &text) {
+        // The preparer's thread may be slower than the test.
+        assert!(matches!(err, StoreError::Unavailable(Unavailable::NoRoom)), "{err}");
+        store.step_preparer().unwrap();
+    }
+    settle(store, object);
+    if object.backfill_due() {
+        object.backfill().unwrap();
+    }
+    store.step_checkpointer().unwrap();
+}
+
 #[test]
 fn segments_are_released_when_objects_backfill_and_hold_on_when_they_do_not() {
     let dir = tempfile::tempdir().unwrap();
@@ -589,25 +604,16 @@ fn segments_are_released_when_objects_backfill_and_hold_on_when_they_do_not() {
     add(&mut idle, 1).unwrap();
     let mut n = 0;
     while !idle.backfill_due() {
-        add_text(&mut busy, n, &"x".repeat(10_000)).unwrap();
+        add_much(&store, &mut busy, n);
         n += 1;
-        settle(&store, &busy);
-        if busy.backfill_due() {
-            busy.backfill().unwrap();
-        }
     }
     assert_eq!(store.stats().checkpointed, Position::ZERO);
 
     idle.backfill().unwrap();
     let files_before = fs::read_dir(dir.path().join("journal")).unwrap().count();
     for _ in 0..200 {
-        add_text(&mut busy, n, &"x".repeat(10_000)).unwrap();
+        add_much(&store, &mut busy, n);
         n += 1;
-        settle(&store, &busy);
-        if busy.backfill_due() {
-            busy.backfill().unwrap();
-        }
-        store.step_checkpointer().unwrap();
     }
 
     let stats = store.stats();
