@@ -5,6 +5,8 @@ use std::fmt;
 use dormouse::{Attach, Call, Error, Offset, Refill};
 use dormouse_socket::SocketId;
 
+use crate::alarm_clock::Told;
+
 /// One input of an object.
 #[derive(Debug)]
 pub(crate) enum Envelope {
@@ -28,6 +30,11 @@ pub(crate) enum Envelope {
         refill: Refill,
         /// Where to send the answer.
         socket: SocketId,
+    },
+    /// An alarm is due.
+    Alarm {
+        /// Dropped when the object is done.
+        told: Told,
     },
 }
 

@@ -9,10 +9,11 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use dormouse::{Attached, Audience, Effect, EncodedEvent, Error};
+use dormouse::{Attached, Audience, Effect, EncodedEvent, Error, Timestamp};
 use dormouse_socket::{Batch, BatchBuilder, CloseCode, SocketId, ToHub, TopicId, text_frame};
 use dormouse_store::Position;
 
+use crate::alarm_clock::Told;
 use crate::entry::Entry;
 use crate::envelope::{Answered, Reply};
 use crate::object_actor::Runner;
@@ -28,6 +29,8 @@ pub(crate) struct Held {
     pub(crate) position: Position,
     pub(crate) effects: Vec<Effect>,
     pub(crate) answer: Answer,
+    /// When the object's earliest alarm comes.
+    pub(crate) next_due: Option<Timestamp>,
     /// How many outcomes of this object are in the gate.
     pub(crate) in_gate: Rc<Cell<usize>>,
 }
@@ -48,6 +51,10 @@ pub(crate) enum Answer {
         /// What it gets; an error closes it.
         attached: Result<Attached, Error>,
     },
+    /// To nobody: an alarm has been tried, and others of the object are.
+    Nobody,
+    /// To the alarm clock: the object is done with its alarms.
+    Alarms(Told),
 }
 
 /// The gate of one lane.
@@ -118,6 +125,7 @@ impl Held {
         effects
             + match &self.answer {
                 Answer::Call { answered, .. } => answered.result.as_ref().map_or(0, String::len),
+                Answer::Nobody | Answer::Alarms(_) => 0,
                 Answer::Socket { attached, .. } => attached.as_ref().map_or(0, |attached| {
                     attached.page.events.iter().map(|event| event.json.len()).sum()
                 }),
@@ -157,8 +165,13 @@ impl<'a> Releases<'a> {
                 Effect::Broadcast { event, audience } => group.push(&event, audience),
             }
         }
+        if let Some(due) = held.next_due {
+            self.shared.alarm_clock.expect(due);
+        }
         match held.answer {
             Answer::Call { reply, answered } => group.answers.push((reply, answered)),
+            Answer::Nobody => {}
+            Answer::Alarms(told) => drop(told),
             Answer::Socket { socket, attached } => {
                 // The socket must see what came before, and nothing twice: the events up to here
                 // go to the others first.

@@ -1,6 +1,6 @@
 //! A lane: one thread that runs many objects, one handler at a time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,10 +31,13 @@ pub(crate) struct Start {
     pub(crate) object: ObjectRef,
 }
 
-/// Asks the object that was idle longest to leave, because another one waits for its place.
+/// Asks those objects to leave that were idle longest, because others wait for their places. Objects
+/// that cannot leave now do so as soon as they can.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Shed;
+pub(crate) struct Shed {
+    pub(crate) places_wanted: usize,
+}
 
 /// Asks every object to leave once it is idle. The server stops.
 #[derive(Clone, Copy, Debug, Message)]
@@ -52,6 +55,8 @@ pub(crate) struct LaneState {
     pub(crate) shared: Arc<Shared>,
     pub(crate) gate: RefCell<Gate>,
     residents: RefCell<LruCache<Key, Resident>>,
+    /// How many objects wait for one of this lane to leave.
+    places_wanted: Cell<usize>,
 }
 
 struct Resident {
@@ -64,6 +69,7 @@ impl Lane {
         let state = LaneState {
             gate: RefCell::new(Gate::new(Arc::clone(&shared))),
             residents: RefCell::new(LruCache::unbounded()),
+            places_wanted: Cell::new(0),
             shared,
         };
         Lane { index, state: Rc::new(state) }
@@ -110,6 +116,12 @@ impl LaneState {
     /// Notes that an object has left.
     pub(crate) fn forget(&self, key: &Key) {
         self.residents.borrow_mut().pop(key);
+        self.places_wanted.set(self.places_wanted.get().saturating_sub(1));
+    }
+
+    /// Whether others wait for a place, so that an object should not stay longer than it must.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.places_wanted.get() > 0
     }
 }
 
@@ -146,16 +158,12 @@ impl Handler<Start> for Lane {
 impl Handler<Shed> for Lane {
     type Result = ();
 
-    fn handle(&mut self, _: Shed, _: &mut Self::Context) {
-        let oldest = self
-            .state
-            .residents
-            .borrow()
-            .peek_lru()
-            .map(|(key, resident)| (key.clone(), resident.actor.clone()));
-        if let Some((key, actor)) = oldest {
-            self.state.touch(&key, &actor);
-            ask_to_leave(&actor);
+    fn handle(&mut self, shed: Shed, _: &mut Self::Context) {
+        self.state.places_wanted.set(shed.places_wanted);
+        // The least recently used come last.
+        let residents = self.state.residents.borrow();
+        for (_, resident) in residents.iter().rev().take(shed.places_wanted) {
+            ask_to_leave(&resident.actor);
         }
     }
 }

@@ -25,6 +25,7 @@ mod entry;
 mod envelope;
 mod sessions;
 
+mod alarm_clock;
 mod gate;
 mod lane;
 mod object_actor;

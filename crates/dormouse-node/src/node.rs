@@ -1,22 +1,21 @@
 //! The node: what the front door calls.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use actix::{Actor, Addr, Arbiter};
 use dormouse::{Attach, Call, Clock, Key, Kind, Kinds, Refill};
-use dormouse_socket::{HubHandle, SocketId, TopicId};
+use dormouse_socket::{HubHandle, SocketId};
 use dormouse_store::Store;
-use parking_lot::Mutex;
 
+use crate::alarm_clock::{self, AlarmClock};
 use crate::config::NodeConfig;
-use crate::entry::{Entry, Mailbox, State};
+use crate::entry::State;
 use crate::envelope::{Envelope, Reply};
 use crate::lane::{Close, Lane};
 use crate::object_ref::{Entries, ObjectRef};
 use crate::router::Router;
-use crate::sessions::SessionTable;
 use crate::shared::{Shared, watch_durable};
 use crate::stats::NodeStats;
 
@@ -62,6 +61,7 @@ impl Node {
             router: OnceLock::new(),
             topics: AtomicU64::new(1),
             is_stopping: AtomicBool::new(false),
+            alarm_clock: AlarmClock::new(),
         });
         let mut arbiters: Vec<Arbiter> = (0..config.lanes).map(|_| Arbiter::new()).collect();
         let lanes: Vec<Addr<Lane>> = arbiters
@@ -78,8 +78,9 @@ impl Node {
             let (lanes, shared) = (lanes.clone(), Arc::clone(&shared));
             move |_| Router::new(lanes, shared)
         });
-        arbiters.push(router_arbiter);
         shared.router.set(router).expect("the router is started once");
+        router_arbiter.spawn(alarm_clock::run(Arc::clone(&shared)));
+        arbiters.push(router_arbiter);
         Node { shared, arbiters: arbiters.into(), lanes: lanes.into() }
     }
 
@@ -110,16 +111,7 @@ impl Node {
 
     /// Refers to an object. Creates nothing and wakes nothing.
     pub fn object(&self, kind: &Arc<Kind>, key: &Key) -> ObjectRef {
-        let shared = &self.shared;
-        ObjectRef::get(&shared.entries, key, || Entry {
-            key: key.clone(),
-            kind: Arc::clone(kind),
-            topic: TopicId(shared.topics.fetch_add(1, Ordering::Relaxed)),
-            lane: shared.lane_of(key),
-            refs: AtomicUsize::new(0),
-            mailbox: Mutex::new(Mailbox::asleep()),
-            sessions: Mutex::new(SessionTable::default()),
-        })
+        self.shared.object(kind, key)
     }
 
     /// Calls a method. `reply` is called exactly once, on another thread, after what the call

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use dormouse::{Error, Instance, Offset, Outcome};
 
+use crate::alarm_clock::Told;
 use crate::entry::State;
 use crate::envelope::{Answered, Envelope};
 use crate::gate::{Answer, Held};
@@ -49,8 +50,8 @@ impl Runner {
     }
 }
 
-/// Tells an actor to look at its queue. At most one `Run` is on its way to an actor at a time, so
-/// its mailbox cannot be full; a closed one means that the lane's thread is gone, and its objects'
+/// Tells an actor to look at its queue. At most two `Run`s are on their way to an actor at a time, one
+/// from its queue and one from the gate, so its mailbox cannot be full; a closed one means that the lane's thread is gone, and its objects'
 /// queues with it: dropping the envelopes answers them.
 pub(crate) fn send_run(actor: &Addr<ObjectActor>) {
     if actor.try_send(Run).is_err() {
@@ -166,6 +167,31 @@ impl ObjectActor {
                 let outcome = instance.refill(&refill);
                 self.hold(outcome, |attached, _| Answer::Socket { socket, attached });
             }
+            Envelope::Alarm { told } => self.fire_alarms(told),
+        }
+    }
+
+    /// Tries the alarms that are due, each in a transaction of its own.
+    fn fire_alarms(&mut self, told: Told) {
+        let Some(instance) = &mut self.instance else { return };
+        let mut outcomes = Vec::new();
+        loop {
+            let outcome = instance.fire_alarm();
+            let has_more = outcome.result.as_ref().is_ok_and(|fired| fired.has_more);
+            outcomes.push(outcome);
+            // The clock tells it again when there are more than fit a turn.
+            if !has_more || outcomes.len() == TURN_ENVELOPES_MAX || instance.is_broken() {
+                break;
+            }
+        }
+        let mut told = Some(told);
+        let last = outcomes.len() - 1;
+        for (index, outcome) in outcomes.into_iter().enumerate() {
+            if outcome.result.as_ref().is_ok_and(|fired| fired.is_done) {
+                self.lane.shared.stats.alarms.add(1);
+            }
+            let told = if index == last { told.take() } else { None };
+            self.hold(outcome, |_, _| told.map_or(Answer::Nobody, Answer::Alarms));
         }
     }
 
@@ -175,7 +201,7 @@ impl ObjectActor {
         outcome: Outcome<T>,
         answer: impl FnOnce(Result<T, Error>, Offset) -> Answer,
     ) {
-        let Outcome { result, effects, position, tail, is_replay: _ } = outcome;
+        let Outcome { result, effects, position, tail, next_due, is_replay: _ } = outcome;
         if let Err(err) = &result
             && err.is_fault()
         {
@@ -187,6 +213,7 @@ impl ObjectActor {
             position,
             effects,
             answer: answer(result, tail),
+            next_due,
             in_gate: Rc::clone(&self.in_gate),
         });
     }
@@ -194,22 +221,24 @@ impl ObjectActor {
     /// The queue is empty.
     fn idle(&mut self, ctx: &mut Context<Self>) {
         let has_file = self.instance.as_ref().is_some_and(Instance::has_file);
-        if has_file {
+        if has_file && !self.lane.is_crowded() {
             self.lane.touch(self.object.key(), &ctx.address());
         } else {
-            // It costs next to nothing to make again.
+            // Without a file it costs next to nothing to make again.
             self.leave(ctx);
         }
     }
 
     fn leave(&mut self, ctx: &mut Context<Self>) {
         let Some(instance) = &self.instance else { return };
-        let durable = self.lane.gate.borrow().durable();
-        let may_leave = self.in_gate.get() == 0
-            && instance.position() <= durable
-            && instance.may_sleep()
-            && self.object.entry().leave();
-        if !may_leave {
+        let mut gate = self.lane.gate.borrow_mut();
+        let is_settled = self.in_gate.get() == 0 && instance.position() <= gate.durable();
+        if !is_settled && self.lane.is_crowded() {
+            // It leaves after the release that settles it.
+            gate.stall(Runner(ctx.address()));
+        }
+        drop(gate);
+        if !is_settled || !instance.may_sleep() || !self.object.entry().leave() {
             self.lane.touch(self.object.key(), &ctx.address());
             return;
         }

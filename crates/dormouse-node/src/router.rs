@@ -67,7 +67,7 @@ impl Router {
         Router { lanes, shared }
     }
 
-    /// Gives up on wakes that waited too long.
+    /// Gives up on wakes that waited too long, and asks again for places for the others.
     fn sweep(&mut self) {
         let now = self.shared.clock.monotonic();
         let wait_max = self.shared.config.wake_wait_max;
@@ -78,6 +78,9 @@ impl Router {
                 self.shared.give_up(&waiting.object, || {
                     Error::unavailable("all resident objects are busy; try again later")
                 });
+            }
+            if !seat.waiting.is_empty() {
+                seat.ask_for_places();
             }
         }
     }
@@ -103,8 +106,7 @@ impl Handler<Wake> for Router {
         }
         let since = self.shared.clock.monotonic();
         seat.waiting.push_back(Waiting { object: wake.object, since });
-        // If the lane's mailbox is full it is busy, and the sweep decides.
-        _ = seat.lane.try_send(Shed);
+        seat.ask_for_places();
     }
 }
 
@@ -116,14 +118,16 @@ impl Handler<Left> for Router {
         seat.resident -= 1;
         if let Some(waiting) = seat.waiting.pop_front() {
             seat.start(&self.shared, waiting.object);
-            if !seat.waiting.is_empty() {
-                _ = seat.lane.try_send(Shed);
-            }
         }
     }
 }
 
 impl LaneSeat {
+    fn ask_for_places(&self) {
+        // If the lane's mailbox is full it is busy; the next sweep asks again.
+        _ = self.lane.try_send(Shed { places_wanted: self.waiting.len() });
+    }
+
     fn start(&mut self, shared: &Shared, object: ObjectRef) {
         self.resident += 1;
         if let Err(refused) = self.lane.try_send(Start { object }) {

@@ -1,22 +1,25 @@
 //! What router, lanes and callers share.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use actix::Addr;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use dormouse::{Clock, Error, Key, Kinds};
-use dormouse_socket::{CloseCode, HubHandle, ToHub};
+use dormouse::{Clock, Error, Key, Kind, Kinds};
+use dormouse_socket::{CloseCode, HubHandle, ToHub, TopicId};
 use dormouse_store::{Position, Store};
 
+use crate::alarm_clock::AlarmClock;
 use crate::config::NodeConfig;
-use crate::entry::Next;
+use crate::entry::{Entry, Mailbox, Next};
 use crate::envelope::Envelope;
 use crate::object_actor::send_run;
 use crate::object_ref::{Entries, ObjectRef};
 use crate::router::{Left, Router, Wake};
+use crate::sessions::SessionTable;
 use crate::stats::NodeStats;
 
 /// What router, lanes and callers share; one for each node.
@@ -33,12 +36,31 @@ pub(crate) struct Shared {
     pub(crate) router: OnceLock<Addr<Router>>,
     pub(crate) topics: AtomicU64,
     pub(crate) is_stopping: AtomicBool,
+    pub(crate) alarm_clock: AlarmClock,
 }
 
 impl Shared {
+    /// Refers to an object. Creates nothing and wakes nothing.
+    pub(crate) fn object(&self, kind: &Arc<Kind>, key: &Key) -> ObjectRef {
+        ObjectRef::get(&self.entries, key, || Entry {
+            key: key.clone(),
+            kind: Arc::clone(kind),
+            topic: TopicId(self.topics.fetch_add(1, Ordering::Relaxed)),
+            lane: self.lane_of(key),
+            refs: AtomicUsize::new(0),
+            mailbox: Mutex::new(Mailbox::asleep()),
+            sessions: Mutex::new(SessionTable::default()),
+        })
+    }
+
+    /// Whether the node takes no more input.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
     /// Puts an envelope into the object's queue and sees to it that somebody looks.
     pub(crate) fn push(&self, object: &ObjectRef, envelope: Envelope) {
-        if self.is_stopping.load(Ordering::Acquire) {
+        if self.is_stopping() {
             self.refuse(envelope, Error::unavailable("the server is stopping; nothing happened"));
             return;
         }
@@ -73,6 +95,8 @@ impl Shared {
         self.stats.queue_refusals.add(1);
         match envelope {
             Envelope::Call { reply, .. } => reply.refuse(err),
+            // The clock tells the object again.
+            Envelope::Alarm { told } => drop(told),
             Envelope::Attach { socket, .. } | Envelope::Refill { socket, .. } => {
                 if let Some(hub) = self.hubs.get(usize::from(socket.hub().0)) {
                     let reason = err.message().to_owned();
@@ -94,7 +118,7 @@ impl Shared {
         }
     }
 
-    pub(crate) fn lane_of(&self, key: &Key) -> usize {
+    fn lane_of(&self, key: &Key) -> usize {
         // The same lane for the same key as long as the process lives.
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
         usize::try_from(hash % self.config.lanes as u64).expect("it is below the number of lanes")

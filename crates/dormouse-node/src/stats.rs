@@ -16,6 +16,7 @@ pub struct NodeStats {
     pub(crate) handler_faults: Counter,
     pub(crate) queue_refusals: Counter,
     pub(crate) events: Counter,
+    pub(crate) alarms: Counter,
 }
 
 impl NodeStats {
@@ -57,6 +58,11 @@ impl NodeStats {
     /// Envelopes refused because a queue was full, the node was full, or it was stopping.
     pub fn queue_refusals_total(&self) -> u64 {
         self.queue_refusals.get()
+    }
+
+    /// Alarms whose handlers succeeded.
+    pub fn alarms_total(&self) -> u64 {
+        self.alarms.get()
     }
 
     /// Events released to sockets, counted once each however many sockets there were.

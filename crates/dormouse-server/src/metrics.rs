@@ -53,6 +53,7 @@ fn node(door: &FrontDoor, families: &mut Vec<MetricFamily>) {
             "Inputs refused because a queue was full or the server stopped.",
             stats.queue_refusals_total(),
         ),
+        counter("dormouse_alarms_total", "Alarms whose handlers succeeded.", stats.alarms_total()),
         counter(
             "dormouse_events_total",
             "Events released to sockets, once each.",

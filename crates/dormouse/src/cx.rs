@@ -8,6 +8,7 @@ use dormouse_store::{
 };
 use uuid::Uuid;
 
+use crate::alarm::{self, Alarm};
 use crate::error::{Error, ErrorCode};
 use crate::event_log::{EventLog, LogBounds, Offset};
 use crate::event_types::EventTypes;
@@ -45,6 +46,8 @@ pub struct Cx<O> {
     types: Arc<EventTypes>,
     random: Random,
     summary: Option<String>,
+    /// When the earliest alarm comes.
+    next_due: Option<Timestamp>,
     handler: HandlerState,
     kind: PhantomData<fn() -> O>,
 }
@@ -57,6 +60,7 @@ struct HandlerState {
     effects: Vec<Effect>,
     log_before: LogBounds,
     summary_before: Option<String>,
+    next_due_before: Option<Timestamp>,
 }
 
 impl<O: Object> Cx<O> {
@@ -142,6 +146,42 @@ impl<O: Object> Cx<O> {
         Ok(offset)
     }
 
+    /// Asks to be called at `due`, or as soon after as possible, by the handler that
+    /// [`Methods::alarm`](crate::Methods::alarm) registered.
+    ///
+    /// An alarm of the same name is moved. The object need not stay awake for it, and it survives
+    /// restarts. A time in the past is due at once.
+    ///
+    /// # Errors
+    ///
+    /// Let it pass with `?`: it could not be stored, the name is longer than 256 bytes, or the
+    /// object has 1,000 alarms already.
+    pub fn set_alarm(&mut self, name: &str, due: Timestamp) -> Result<(), Error> {
+        alarm::set(self.file.connection(), name, due)?;
+        self.find_next_due()
+    }
+
+    /// Takes an alarm back. `Ok(false)` if there was none of that name.
+    ///
+    /// # Errors
+    ///
+    /// Let it pass with `?`: it could not be stored.
+    pub fn cancel_alarm(&mut self, name: &str) -> Result<bool, Error> {
+        let cancelled = alarm::cancel(self.file.connection(), name)?;
+        self.find_next_due()?;
+        Ok(cancelled)
+    }
+
+    /// When an alarm is to come; `None` if there is none of that name. An alarm whose handler runs
+    /// now is not pending any more.
+    ///
+    /// # Errors
+    ///
+    /// Let it pass with `?`: it could not be read.
+    pub fn alarm(&self, name: &str) -> Result<Option<Timestamp>, Error> {
+        alarm::get(self.file.connection(), name)
+    }
+
     /// Sets what questions about all objects of the kind see of this one; `None` hides it.
     ///
     /// `summary` is JSON of at most 1,024 bytes.
@@ -175,14 +215,16 @@ impl<O: Object> Cx<O> {
         let summary = Sql::new(file.connection())
             .row(SELECT_SUMMARY, [], |row| row.get::<_, Option<String>>(0))?
             .flatten();
+        let next_due = alarm::earliest(file.connection())?.map(|alarm| alarm.due);
         let handler = HandlerState {
             now,
             caller: Caller::default(),
             effects: Vec::new(),
             log_before: log,
             summary_before: summary.clone(),
+            next_due_before: next_due,
         };
-        Ok(Cx { file, log, types, random, summary, handler, kind: PhantomData })
+        Ok(Cx { file, log, types, random, summary, next_due, handler, kind: PhantomData })
     }
 
     pub(crate) fn begin(
@@ -196,6 +238,7 @@ impl<O: Object> Cx<O> {
         self.handler.effects.clear();
         self.handler.log_before = self.log;
         self.handler.summary_before.clone_from(&self.summary);
+        self.handler.next_due_before = self.next_due;
         Ok(self.file.begin(access)?)
     }
 
@@ -210,7 +253,7 @@ impl<O: Object> Cx<O> {
             created_at: self.file.created_at().unwrap_or(self.handler.now),
             last_active_at: self.handler.now,
             size_bytes: 0, // The store knows it.
-            next_due: None,
+            next_due: self.next_due,
             summary: self.summary.clone(),
         })?;
         Ok(std::mem::take(&mut self.handler.effects))
@@ -220,8 +263,35 @@ impl<O: Object> Cx<O> {
     pub(crate) fn roll_back(&mut self) -> Result<(), StoreError> {
         self.log = self.handler.log_before;
         self.summary.clone_from(&self.handler.summary_before);
+        self.next_due = self.handler.next_due_before;
         self.handler.effects.clear();
         self.file.rollback()
+    }
+
+    /// When the earliest alarm comes.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.next_due
+    }
+
+    /// The alarm that is due at `now`, if one is. Outside of handlers.
+    pub(crate) fn due_alarm(&self, now: Timestamp) -> Result<Option<Alarm>, Error> {
+        if self.next_due.is_none_or(|due| due > now) {
+            return Ok(None);
+        }
+        alarm::earliest(self.file.connection())
+    }
+
+    /// Notes that a try of an alarm has failed. `Ok(false)` if it is given up.
+    pub(crate) fn fail_alarm(&mut self, alarm: &Alarm) -> Result<bool, Error> {
+        let connection = self.file.connection();
+        let is_retried = alarm::fail(connection, alarm, self.handler.now, &mut self.random)?;
+        self.find_next_due()?;
+        Ok(is_retried)
+    }
+
+    fn find_next_due(&mut self) -> Result<(), Error> {
+        self.next_due = alarm::earliest(self.file.connection())?.map(|alarm| alarm.due);
+        Ok(())
     }
 
     /// The journal position that what this object shows now depends on.

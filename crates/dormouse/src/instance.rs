@@ -6,14 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dormouse_store::{Access, Clock, Key, Position, StoreError};
+use dormouse_store::{Access, Clock, Key, Position, StoreError, Timestamp};
 use serde_json::Value;
 
 use crate::cx::Cx;
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::event_log::{LogBounds, LogLimits, Offset};
 use crate::idempotency::Fingerprint;
-use crate::methods::{Handler, Method};
+use crate::methods::{Handler, Methods};
 use crate::object::Object;
 use crate::session::{Caller, Session, SessionId};
 
@@ -102,8 +102,27 @@ pub struct Outcome<T> {
     pub position: Position,
     /// The newest event of the log after this handler.
     pub tail: Offset,
+    /// When the object's earliest alarm comes.
+    pub next_due: Option<Timestamp>,
     /// Whether `result` is the recorded answer to an earlier call with the same idempotency key.
     pub is_replay: bool,
+}
+
+/// What became of looking for a due alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fired {
+    /// Whether an alarm's handler ran and succeeded.
+    pub is_done: bool,
+    /// Whether another alarm is due.
+    pub has_more: bool,
+}
+
+impl<T> Outcome<T> {
+    /// The same outcome with another result, if it has one.
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
+        let Outcome { result, effects, position, tail, next_due, is_replay } = self;
+        Outcome { result: result.map(change), effects, position, tail, next_due, is_replay }
+    }
 }
 
 /// Something that leaves the object.
@@ -154,7 +173,7 @@ pub struct Instance(Box<dyn Resident>);
 impl Instance {
     pub(crate) fn new<O: Object>(
         cx: Cx<O>,
-        methods: Arc<[Method<O>]>,
+        methods: Arc<Methods<O>>,
         clock: Arc<dyn Clock>,
         log_limits: LogLimits,
     ) -> Instance {
@@ -181,6 +200,13 @@ impl Instance {
     /// Answers a socket that fell behind: the next events, or `initial` if they are gone.
     pub fn refill(&mut self, refill: &Refill) -> Outcome<Attached> {
         self.0.refill(refill)
+    }
+
+    /// Runs the handler of one due alarm, if one is due. A failure is noted, and logged here.
+    ///
+    /// An error means that the alarm could not be tried or its failure not noted: it stays due.
+    pub fn fire_alarm(&mut self) -> Outcome<Fired> {
+        self.0.fire_alarm()
     }
 
     /// Work that is due and that nobody waits for: one step of trimming the log, or moving the WAL
@@ -244,6 +270,7 @@ trait Resident: Send {
     fn call(&mut self, call: Call) -> Outcome<String>;
     fn attach(&mut self, attach: &Attach) -> Outcome<Attached>;
     fn refill(&mut self, refill: &Refill) -> Outcome<Attached>;
+    fn fire_alarm(&mut self) -> Outcome<Fired>;
     fn maintain(&mut self, durable: Position) -> Result<bool, StoreError>;
     fn maintenance_is_pressing(&self) -> bool;
     fn position(&self) -> Position;
@@ -258,7 +285,7 @@ struct Live<O> {
     /// The kind's own struct. `None` before the first handler and after one that failed: it is a
     /// cache of SQLite, and loading it again is the only repair.
     memory: Option<O>,
-    methods: Arc<[Method<O>]>,
+    methods: Arc<Methods<O>>,
     clock: Arc<dyn Clock>,
     log_limits: LogLimits,
     wake: WakeState,
@@ -279,7 +306,7 @@ impl<O: Object> Resident for Live<O> {
 
     fn call(&mut self, call: Call) -> Outcome<String> {
         let methods = Arc::clone(&self.methods);
-        let Some(method) = methods.get(call.method) else {
+        let Some(method) = methods.methods.get(call.method) else {
             return self.outcome(Err(Error::internal("a method that the kind does not have")));
         };
         let Call { params, caller, fingerprint, .. } = call;
@@ -320,6 +347,40 @@ impl<O: Object> Resident for Live<O> {
                 start_over(object, cx, &refill.session)
             }
         })
+    }
+
+    fn fire_alarm(&mut self) -> Outcome<Fired> {
+        let due = match self.cx.due_alarm(self.clock.now()) {
+            Ok(Some(alarm)) => alarm,
+            Ok(None) => return self.outcome(Ok(Fired { is_done: false, has_more: false })),
+            Err(err) => return self.outcome(Err(err)),
+        };
+        let run = self.methods.alarm;
+        let fired = self.write(Caller::default(), |object, cx| {
+            cx.cancel_alarm(&due.name)?;
+            let run = run.ok_or_else(|| Error::internal("the kind has no alarm handler"))?;
+            run(object, cx, &due)
+        });
+        let Err(err) = &fired.result else {
+            let has_more = self.has_due_alarm();
+            return fired.map(|()| Fired { is_done: true, has_more });
+        };
+        if err.code() == ErrorCode::ServiceUnavailable {
+            return fired.map(|()| Fired { is_done: false, has_more: false });
+        }
+        tracing::warn!(
+            key = %self.key(),
+            alarm = due.name,
+            attempts = due.attempts,
+            error = err as &dyn std::error::Error,
+            "alarm failed"
+        );
+        let noted = self.write(Caller::default(), |_, cx| cx.fail_alarm(&due));
+        if matches!(noted.result, Ok(false)) {
+            tracing::error!(key = %self.key(), alarm = due.name, "alarm was given up");
+        }
+        let has_more = self.has_due_alarm();
+        noted.map(|_| Fired { is_done: false, has_more })
     }
 
     fn maintain(&mut self, durable: Position) -> Result<bool, StoreError> {
@@ -412,8 +473,19 @@ impl<O: Object> Live<O> {
     }
 
     fn outcome<T>(&self, result: Result<T, Error>) -> Outcome<T> {
-        let (position, tail) = (self.cx.position(), self.cx.log.tail);
-        Outcome { result, effects: Vec::new(), position, tail, is_replay: false }
+        Outcome {
+            result,
+            effects: Vec::new(),
+            position: self.cx.position(),
+            tail: self.cx.log.tail,
+            next_due: self.cx.next_due(),
+            is_replay: false,
+        }
+    }
+
+    fn has_due_alarm(&self) -> bool {
+        let now = self.clock.now();
+        self.cx.next_due().is_some_and(|due| due <= now)
     }
 
     /// One handler, one transaction: commits on `Ok`, undoes everything otherwise.

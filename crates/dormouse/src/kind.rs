@@ -9,6 +9,7 @@ use dormouse_store::{
 };
 use serde_json::{Map, Value};
 
+use crate::alarm::ALARM_MIGRATIONS;
 use crate::cx::{Cx, SUMMARY_MIGRATIONS, uuid_v7};
 use crate::error::Error;
 use crate::event_log::EVENT_LOG_MIGRATIONS;
@@ -17,7 +18,7 @@ use crate::idempotency::{Fingerprint, IDEMPOTENCY_MIGRATIONS, IdempotencyKey, de
 use crate::instance::{Call, Instance};
 use crate::kv::KV_MIGRATIONS;
 use crate::listing::Listing;
-use crate::methods::{Handler, Method, MethodKind};
+use crate::methods::{Handler, MethodKind, Methods};
 use crate::object::Object;
 use crate::random::Random;
 use crate::session::Caller;
@@ -168,6 +169,7 @@ impl Kind {
             name,
             vec![
                 MigrationSet { name: "dormouse-summary", steps: SUMMARY_MIGRATIONS },
+                MigrationSet { name: "dormouse-alarm", steps: ALARM_MIGRATIONS },
                 MigrationSet { name: "dormouse-event-log", steps: EVENT_LOG_MIGRATIONS },
                 MigrationSet { name: "dormouse-idempotency", steps: IDEMPOTENCY_MIGRATIONS },
                 MigrationSet { name: "dormouse-kv", steps: KV_MIGRATIONS },
@@ -176,9 +178,9 @@ impl Kind {
         )
         .map_err(|source| KindError::Migrations { kind: name, source: Box::new(source) })?;
         let template = Arc::new(template);
-        let registered = O::methods();
-        let methods: Arc<[Method<O>]> = registered.methods.into();
+        let methods = Arc::new(O::methods());
         let infos: Vec<MethodInfo> = methods
+            .methods
             .iter()
             .map(|method| MethodInfo { name: method.name, kind: method.kind })
             .collect();
@@ -188,7 +190,7 @@ impl Kind {
 
         Ok(Kind {
             name,
-            id_field: registered.id_field,
+            id_field: methods.id_field,
             methods: infos,
             open: open_instance::<O>(&methods, &event_types, &template),
             list: Box::new(move |catalog, call| run_listing::<O>(&methods, catalog, call)),
@@ -333,7 +335,7 @@ impl Kind {
 }
 
 fn open_instance<O: Object>(
-    methods: &Arc<[Method<O>]>,
+    methods: &Arc<Methods<O>>,
     types: &Arc<EventTypes>,
     template: &Arc<Template>,
 ) -> OpenInstance {
@@ -346,11 +348,11 @@ fn open_instance<O: Object>(
 }
 
 fn run_listing<O: Object>(
-    methods: &[Method<O>],
+    methods: &Methods<O>,
     catalog: &Catalog,
     call: Call,
 ) -> Result<String, Error> {
-    match methods.get(call.method).map(|method| &method.handler) {
+    match methods.methods.get(call.method).map(|method| &method.handler) {
         Some(Handler::Listing(run)) => run(&Listing::new(catalog, O::KIND), call.params),
         Some(Handler::Query(_) | Handler::Mutation(_)) | None => {
             Err(Error::internal("a method of one object is not a listing"))

@@ -23,6 +23,7 @@ mod methods;
 mod session;
 mod sql;
 
+mod alarm;
 mod event_log;
 mod event_types;
 mod idempotency;
@@ -37,13 +38,15 @@ mod test_object;
 pub use dormouse_store::{Clock, Key, KeyError, SystemClock, TestClock, Timestamp};
 pub use rusqlite::{Error as SqlError, Row};
 
+pub use crate::alarm::Alarm;
 pub use crate::cx::Cx;
 pub use crate::error::{Error, ErrorCode};
 pub use crate::event_log::{EventLog, LogLimits, LoggedEvent, Offset};
 pub use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
 pub use crate::idempotency::IdempotencyKey;
 pub use crate::instance::{
-    Attach, Attached, Audience, Call, Effect, EncodedEvent, Instance, Outcome, Page, Refill, Since,
+    Attach, Attached, Audience, Call, Effect, EncodedEvent, Fired, Instance, Outcome, Page, Refill,
+    Since,
 };
 pub use crate::kind::{Kind, KindError, Kinds, NewId, Request, Resolved};
 pub use crate::kv::{
@@ -51,7 +54,7 @@ pub use crate::kv::{
     KvPage,
 };
 pub use crate::listing::{Listed, Listing};
-pub use crate::methods::{Empty, MethodKind, Methods};
+pub use crate::methods::{AlarmHandler, Empty, MethodKind, Methods};
 pub use crate::object::{Event, Object};
 pub use crate::page_limit::{Cut, PageLimit};
 pub use crate::random::Random;

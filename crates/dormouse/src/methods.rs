@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::alarm::Alarm;
 use crate::cx::Cx;
 use crate::error::Error;
 use crate::listing::Listing;
@@ -26,6 +27,8 @@ use crate::object::Object;
 pub struct Methods<O> {
     pub(crate) id_field: &'static str,
     pub(crate) methods: Vec<Method<O>>,
+    /// What runs when an alarm comes due.
+    pub(crate) alarm: Option<AlarmHandler<O>>,
 }
 
 /// Whether a method writes, and how its object is found.
@@ -55,6 +58,9 @@ pub(crate) enum Handler<O> {
     Listing(ListingHandler),
 }
 
+/// What a kind does when an alarm comes due.
+pub type AlarmHandler<O> = fn(&mut O, &mut Cx<O>, &Alarm) -> Result<(), Error>;
+
 type QueryHandler<O> = Box<dyn Fn(&O, &Cx<O>, Value) -> Result<String, Error> + Send + Sync>;
 type MutationHandler<O> =
     Box<dyn Fn(&mut O, &mut Cx<O>, Value) -> Result<String, Error> + Send + Sync>;
@@ -65,7 +71,7 @@ impl<O: Object> Methods<O> {
     /// No methods yet; the id field is `id`.
     #[expect(clippy::new_without_default, reason = "a kind without methods is never wanted")]
     pub fn new() -> Methods<O> {
-        Methods { id_field: "id", methods: Vec::new() }
+        Methods { id_field: "id", methods: Vec::new(), alarm: None }
     }
 
     /// Names the field of every input that holds the object's id.
@@ -117,6 +123,16 @@ impl<O: Object> Methods<O> {
         let handler: ListingHandler =
             Box::new(move |listing, input| encode(&run(listing, decode(input)?)?));
         self.with(name, MethodKind::Listing, Handler::Listing(handler))
+    }
+
+    /// What runs when an alarm of [`Cx::set_alarm`] comes due, in a transaction of its own.
+    ///
+    /// It runs at least once for each alarm. If it fails, it is tried again after 2 s, then after
+    /// twice as long each time, 6 times; then the alarm is given up and the log says so.
+    #[must_use]
+    pub fn alarm(mut self, run: AlarmHandler<O>) -> Methods<O> {
+        self.alarm = Some(run);
+        self
     }
 
     fn with(mut self, name: &'static str, kind: MethodKind, handler: Handler<O>) -> Methods<O> {

@@ -128,9 +128,17 @@ impl<O: Object> TestObject<O> {
         self.start();
     }
 
-    /// Moves the clock.
+    /// Moves the clock, and lets the alarms that are due then fire. Events that they broadcast are
+    /// kept for [`take_events`](Self::take_events).
     pub fn advance(&mut self, by: Duration) {
         self.clock.advance(by);
+        loop {
+            let outcome = self.instance().fire_alarm();
+            let fired = self.release(outcome).expect("an alarm can be tried");
+            if !fired.has_more {
+                return;
+            }
+        }
     }
 
     /// Runs maintenance until none is due.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dormouse::{
-    Caller, Cx, Empty, Error, ErrorCode, Methods, Object, Random, Request, Resolved, Session,
-    TestClock,
+    Alarm, Caller, Cx, Empty, Error, ErrorCode, Methods, Object, Random, Request, Resolved,
+    Session, TestClock,
 };
 use dormouse_store::{HeldLog, Position, StoreOptions};
 use schemars::JsonSchema;
@@ -19,6 +19,9 @@ use crate::envelope::Answered;
 
 /// A test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long `addLater` waits.
+const ALARM_DELAY: Duration = Duration::from_secs(1_000_000_000);
 
 /// A number that misbehaves on demand.
 struct Tally {
@@ -47,7 +50,9 @@ impl Object for Tally {
             .mutation("add", Self::add)
             .mutation("addAndPanic", Self::add_and_panic)
             .mutation("addAndFail", Self::add_and_fail)
+            .mutation("addLater", Self::add_later)
             .query("get", Self::get)
+            .alarm(Self::add_now)
     }
 
     fn wake(cx: &Cx<Self>) -> Result<Self, Error> {
@@ -76,6 +81,16 @@ impl Tally {
     fn add_and_fail(&mut self, cx: &mut Cx<Self>, input: Empty) -> Result<Sum, Error> {
         self.add(cx, input)?;
         Err(Error::conflict("on demand"))
+    }
+
+    fn add_later(&mut self, cx: &mut Cx<Self>, _: Empty) -> Result<Sum, Error> {
+        let due = cx.now().checked_add(ALARM_DELAY).expect("it is not the year 9999");
+        cx.set_alarm("add", due)?;
+        Ok(Sum { sum: self.sum })
+    }
+
+    fn add_now(&mut self, cx: &mut Cx<Self>, _: &Alarm) -> Result<(), Error> {
+        self.add(cx, Empty {}).map(|_| ())
     }
 
     fn get(&self, _: &Cx<Self>, _: Empty) -> Result<Sum, Error> {
@@ -130,6 +145,17 @@ impl Bench {
         })
         .await;
         answered.unwrap().result.map(|json| serde_json::from_str(&json).unwrap())
+    }
+
+    /// Waits until no object is in memory.
+    async fn asleep(&self) {
+        let idle_timeout = config().idle_timeout;
+        self.until(|| {
+            self.log.release_all();
+            self.clock.advance(idle_timeout);
+            self.node.stats().objects_resident() == 0
+        })
+        .await;
     }
 
     async fn until(&self, mut holds: impl FnMut() -> bool) {
@@ -198,8 +224,7 @@ async fn an_idle_object_leaves_once_its_last_position_is_durable_and_wakes_as_it
     bench.until(|| bench.log.appended() > Position::ZERO).await;
 
     bench.clock.advance(idle_timeout * 2);
-    let still_here = bench.done("b", "get").await;
-    assert!(still_here.is_ok());
+    bench.call("b", "get").await.unwrap().result.unwrap();
     bench.until(|| bench.node.stats().hibernations_total() == 1).await;
     assert_eq!(bench.node.stats().objects_resident(), 1, "only the one without a file has left");
     bench.log.release_all();
@@ -262,4 +287,50 @@ async fn shutting_down_answers_everybody_and_closes_every_file() {
     assert_eq!(bench.node.stats().objects_resident(), 0);
     let refused = bench.call("a", "get").await.unwrap();
     assert_eq!(refused.result.unwrap_err().code(), ErrorCode::ServiceUnavailable);
+}
+
+#[actix::test]
+async fn an_alarm_wakes_an_object_that_sleeps_and_not_before_its_time() {
+    let bench = Bench::new(config());
+    bench.done("a", "addLater").await.unwrap();
+    bench.asleep().await;
+    let wakes = bench.node.stats().wakes_total();
+
+    bench.clock.advance(ALARM_DELAY / 2);
+    bench.done("b", "add").await.unwrap();
+    let early = bench.node.stats().alarms_total();
+    bench.clock.advance(ALARM_DELAY / 2);
+    bench
+        .until(|| {
+            bench.log.release_all();
+            bench.node.stats().alarms_total() == 1
+        })
+        .await;
+
+    assert_eq!(early, 0);
+    assert_eq!(bench.node.stats().wakes_total(), wakes + 2, "once for b, once for the alarm");
+    assert_eq!(bench.done("a", "get").await.unwrap(), json!({"sum": 1}));
+}
+
+#[actix::test]
+async fn many_alarms_that_come_due_together_all_fire_once() {
+    let bench = Bench::new(NodeConfig { objects_resident_max: 16, ..config() });
+    let ids: Vec<String> = (0..100).map(|n| format!("object-{n}")).collect();
+    for id in &ids {
+        bench.done(id, "addLater").await.unwrap();
+    }
+    bench.asleep().await;
+
+    bench.clock.advance(ALARM_DELAY);
+    bench
+        .until(|| {
+            bench.log.release_all();
+            bench.node.stats().alarms_total() == 100
+        })
+        .await;
+
+    for id in &ids {
+        assert_eq!(bench.done(id, "get").await.unwrap(), json!({"sum": 1}), "{id}");
+    }
+    assert_eq!(bench.node.stats().alarms_total(), 100);
 }
