@@ -2,7 +2,7 @@
 //!
 //! A server on the same machine pays for waking a sleeping client: on a virtual machine several
 //! microseconds per delivery, which no server pays for a client behind a network, and which hit slow
-//! servers most (node `ws` was 30 % slower with it). So where the client has a core for itself, it
+//! servers most (node `ws` was 13 to 28 % slower with it). So where the client has a core for itself, it
 //! polls instead of sleeping, and counts the time in which it had nothing to do: the proof that it was
 //! not the bottleneck.
 
