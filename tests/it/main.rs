@@ -25,6 +25,7 @@ mod frames;
 mod handshake;
 mod hibernation;
 mod hostile_ids;
+mod idempotency;
 mod load;
 mod note;
 mod operations;
