@@ -1,11 +1,12 @@
 //! `kill -9` in the middle of load: what was acknowledged is there, and nothing is half there.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use e2e::{Client, Seen, Server, Watcher};
+use e2e::{Client, Process, Seen, Server, Watcher, dormouse_program};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -256,14 +257,33 @@ async fn a_note_is_never_half_updated_by_a_kill() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_while_it_starts_or_sleeps_comes_back() {
+async fn a_recovery_that_is_killed_is_carried_out_by_the_next_start() {
     let mut server = Server::start().await;
-    server.mutate("counter.increment", json!({"name": "a"})).await.data();
+    let mut acknowledged = Acknowledged::default();
 
-    for _ in 0..5 {
-        server.kill().await;
+    for round in 0..4 {
+        kill_during_load(&mut server, Vec::new(), 100, &mut acknowledged).await;
+        for _ in 0..=round {
+            kill_while_starting(&server).await;
+        }
         server.restart().await;
+        assert_whole(&server, &acknowledged).await;
     }
+}
 
-    assert_eq!(server.query("counter.getValue", json!({"name": "a"})).await.data()["value"], 1);
+/// Starts a server on the same data, and kills it as soon as it has the folder.
+async fn kill_while_starting(server: &Server) {
+    let data = server.data().path();
+    let args = ["serve", "--listen", "127.0.0.1:0", "--data"].map(OsString::from);
+    let args: Vec<OsString> = args.into_iter().chain([data.clone().into_os_string()]).collect();
+    let mut process = Process::start(&dormouse_program(), &args, &[]);
+    let pid = process.id().expect("it was just started").to_string();
+
+    server
+        .eventually("the new process to have the folder", async |_: &Server| {
+            std::fs::read_to_string(data.join("lock")).is_ok_and(|lock| lock.trim() == pid)
+        })
+        .await;
+
+    process.kill().await;
 }

@@ -37,3 +37,4 @@ mod rpc_batch;
 mod settings;
 mod socket;
 mod startup;
+mod trimming;

@@ -1,6 +1,6 @@
 //! The kind `note`: contract section 2.
 
-use e2e::Server;
+use e2e::{Server, Socket};
 use serde_json::{Value, json};
 
 /// Most bytes of a blob.
@@ -14,10 +14,19 @@ async fn create(server: &Server, id: &str, blob: &str) -> Value {
     server.mutate("note.create", input).await.data().clone()
 }
 
+/// A socket of a note that does not exist. It is attached by the time that it has its answer: both
+/// go through the note's one queue.
+async fn wait_for(server: &Server, id: &str) -> Socket {
+    let mut socket = server.connect(&format!("/ws/note/{id}")).await;
+    socket.call("attached", "get", json!({})).await;
+    assert_eq!(socket.next_of("error").await["code"], "NOT_FOUND");
+    socket
+}
+
 #[tokio::test]
 async fn a_note_goes_through_create_update_revert_and_delete_and_every_socket_sees_it() {
     let server = Server::start().await;
-    let mut sockets = [server.connect("/ws/note/n").await, server.connect("/ws/note/n").await];
+    let mut sockets = [wait_for(&server, "n").await, wait_for(&server, "n").await];
     let steps = [
         ("create", json!({"id": "n", "title": "One", "blob": "a"}), 1, "One", "a"),
         ("update", json!({"id": "n", "blob": "b"}), 2, "One", "b"),
@@ -64,7 +73,7 @@ async fn a_socket_gets_the_note_on_connect() {
 #[tokio::test]
 async fn a_socket_may_wait_for_a_note_and_can_resume_from_its_creation() {
     let server = Server::start().await;
-    let mut waiting = server.connect("/ws/note/n").await;
+    let mut waiting = wait_for(&server, "n").await;
     let pong = waiting.ping().await;
 
     let note = create(&server, "n", "").await;
@@ -302,8 +311,7 @@ async fn a_note_that_is_created_again_starts_over_while_its_offsets_go_on() {
     create(&server, "n", "old").await;
     server.mutate("note.update", json!({"id": "n", "blob": "older"})).await.data();
     server.mutate("note.delete", json!({"id": "n"})).await.data();
-    let mut socket = server.connect("/ws/note/n").await;
-    socket.ping().await;
+    let mut socket = wait_for(&server, "n").await;
 
     let again = create(&server, "n", "new").await;
     let event = socket.next_of("create").await;

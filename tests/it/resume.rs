@@ -1,5 +1,7 @@
 //! Coming back where one stopped, and filters: contract section 8.
 
+use std::collections::BTreeSet;
+
 use e2e::{Server, Socket, Watcher};
 use serde_json::{Value, json};
 
@@ -75,6 +77,20 @@ async fn resumed_says_how_much_follows() {
         assert_eq!(socket.next_of("increment").await["offset"], offset);
     }
     assert_eq!(socket.ping().await["offset"], 5);
+}
+
+#[tokio::test]
+async fn every_socket_has_a_session_of_its_own() {
+    let server = Server::start().await;
+    let mut sessions = BTreeSet::new();
+
+    for _ in 0..10 {
+        let initial = server.connect("/ws/counter/a").await.next_of("initial").await;
+        sessions.insert(initial["session"].as_str().unwrap().to_owned());
+    }
+
+    assert_eq!(sessions.len(), 10);
+    assert!(sessions.iter().all(|session| session.len() >= 16), "it can be guessed: {sessions:?}");
 }
 
 #[tokio::test]

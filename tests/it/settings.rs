@@ -108,13 +108,13 @@ async fn a_log_in_json_is_json_line_by_line() {
 async fn payloads_never_reach_the_log() {
     let mut server = Server::builder().flag("--log", "debug").start().await;
     let secret = "do-not-log-me";
-    let mut socket = server.connect("/ws/note/n").await;
-
     let note = json!({"id": "n", "title": secret, "blob": secret});
     server.mutate("note.create", note.clone()).await.data();
+    let mut socket = server.connect("/ws/note/n").await;
+
     server.mutate("note.create", note).await.error();
     socket.send_text(&format!("{{\"type\":\"{secret}\"}}")).await;
-    socket.next_of("create").await;
+    socket.next_of("initial").await;
     socket.next_of("error").await;
     server.terminate().await;
 

@@ -1,6 +1,6 @@
 //! `faulty`: a value that can be set, and methods that fail in every way a method can.
 
-use dormouse::{Cx, Empty, Error, Methods, Object, Session};
+use dormouse::{Cx, Empty, Error, LogLimits, Methods, Object, Session};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +84,9 @@ impl Object for Faulty {
     const KIND: &'static str = "faulty";
     type Event = FaultyEvent;
     const MIGRATIONS: &'static [&'static str] = &[include_str!("1_faulty.sql")];
+
+    /// So little that a test can see the log being trimmed.
+    const LOG: LogLimits = LogLimits { events_max: 50, bytes_max: 64 << 20 };
 
     fn methods() -> Methods<Self> {
         Methods::new()
