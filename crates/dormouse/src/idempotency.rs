@@ -2,14 +2,16 @@
 //! answer.
 //!
 //! The answer is recorded in the object's own file, in the transaction of the mutation itself, so
-//! there is no moment at which one is stored without the other.
+//! there is no moment at which one is stored without the other. It counts towards what a call may
+//! store at once.
 //!
 //! # Invariants
 //!
 //! * **Successes only.** A call that was refused or failed records nothing: it may be repeated with
 //!   the same key and is tried again.
 //! * **A replay changes nothing.** It runs no handler, writes nothing and tells nobody.
-//! * **Nobody else pays.** A call without a key runs no statement of this module.
+//! * **Nobody else pays.** A call without a key runs no statement of this module, and an object
+//!   that was never called with one has no table of it.
 
 use std::fmt;
 use std::time::Duration;
@@ -36,19 +38,24 @@ const RECORDS_MAX: i64 = 1_000;
 /// new ones come; few, so that no call pays for the keys of a whole day.
 const TRIM_RECORDS_MAX: i64 = 2;
 
+/// The table of an object's answers.
+const ANSWERS: &str = "dormouse_answer";
+
+/// Run by the first call with a key. In the template it would cost every object of every kind two
+/// pages of its file, and each wake the time to read about them. A later form of the table gets a
+/// new name: what is in the old one is worth nothing after a day.
+///
 /// `sequence` is the age: answers are deleted from its low end. `id` stands for user, method and
 /// key, `input` for the input; both are hashes, so nothing that a client sent is kept here but what
 /// it was answered.
-pub(crate) const IDEMPOTENCY_MIGRATIONS: &[&str] = &["
+const CREATE_ANSWERS: &str = "
     CREATE TABLE dormouse_answer (
         sequence INTEGER PRIMARY KEY,
         id BLOB NOT NULL UNIQUE,
         input BLOB NOT NULL,
         created_ms INTEGER NOT NULL,
         answer TEXT NOT NULL
-    ) STRICT;
-"];
-
+    ) STRICT";
 const SELECT_ANSWER: &str =
     "SELECT input, answer FROM dormouse_answer WHERE id = ?1 AND created_ms > ?2";
 /// An answer under the same id has expired. The new one gets a new place at the end.
@@ -136,6 +143,9 @@ impl Fingerprint {
         connection: &Connection,
         now: Timestamp,
     ) -> Result<Option<String>, Error> {
+        if !has_answers(connection)? {
+            return Ok(None);
+        }
         let found = Sql::new(connection).row(SELECT_ANSWER, (self.id, expired(now)), |row| {
             let input: [u8; HASH_BYTES] = row.get(0)?;
             Ok((input, row.get(1)?))
@@ -157,6 +167,9 @@ impl Fingerprint {
         answer: &str,
     ) -> Result<(), Error> {
         let sql = Sql::new(connection);
+        if !has_answers(connection)? {
+            sql.execute(CREATE_ANSWERS, [])?;
+        }
         sql.execute(REPLACE_ANSWER, (self.id, self.input, now.as_ms(), answer))?;
         // The only holes between places are where an expired answer was replaced, and what is before
         // such a hole has expired too. So counting places finds no more than it may.
@@ -177,6 +190,11 @@ pub(crate) fn derived_id(caller: &Caller, kind: &str, method: &str, key: &Idempo
     hash.text(method);
     hash.text(&key.0);
     uuid::Builder::from_custom_bytes(hash.finish()).into_uuid()
+}
+
+/// Whether the object was ever called with a key.
+fn has_answers(connection: &Connection) -> Result<bool, Error> {
+    Ok(connection.table_exists(None, ANSWERS)?)
 }
 
 /// When an answer was given that is too old at `now`; in milliseconds since 1970.

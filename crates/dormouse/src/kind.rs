@@ -14,7 +14,7 @@ use crate::cx::{Cx, SUMMARY_MIGRATIONS, uuid_v7};
 use crate::error::Error;
 use crate::event_log::EVENT_LOG_MIGRATIONS;
 use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
-use crate::idempotency::{Fingerprint, IDEMPOTENCY_MIGRATIONS, IdempotencyKey, derived_id};
+use crate::idempotency::{Fingerprint, IdempotencyKey, derived_id};
 use crate::instance::{Call, Instance};
 use crate::kv::KV_MIGRATIONS;
 use crate::listing::Listing;
@@ -171,7 +171,6 @@ impl Kind {
                 MigrationSet { name: "dormouse-summary", steps: SUMMARY_MIGRATIONS },
                 MigrationSet { name: "dormouse-alarm", steps: ALARM_MIGRATIONS },
                 MigrationSet { name: "dormouse-event-log", steps: EVENT_LOG_MIGRATIONS },
-                MigrationSet { name: "dormouse-idempotency", steps: IDEMPOTENCY_MIGRATIONS },
                 MigrationSet { name: "dormouse-kv", steps: KV_MIGRATIONS },
                 MigrationSet { name, steps: O::MIGRATIONS },
             ],

@@ -55,13 +55,13 @@ pub const KV_LIST_ENTRIES_MAX: usize = 1_000;
 pub const KV_LIST_BYTES_MAX: usize = 4 << 20;
 
 /// `WITHOUT ROWID`: every object has this table, and with a table of its own for the keys each
-/// would be a page larger. What it costs is an overflow page for values past some 200 bytes.
-pub(crate) const KV_MIGRATIONS: &[&str] = &["
-    CREATE TABLE dormouse_kv (
-        key TEXT PRIMARY KEY,
-        value TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
-"];
+/// would be a page larger. What it costs is an overflow page for values past some 200 bytes. The
+/// text has no needless blanks: every object's file contains it.
+pub(crate) const KV_MIGRATIONS: &[&str] = &["\
+    CREATE TABLE dormouse_kv (\
+        key TEXT PRIMARY KEY, \
+        value TEXT NOT NULL\
+    ) STRICT, WITHOUT ROWID"];
 
 const SELECT_VALUE: &str = "SELECT value FROM dormouse_kv WHERE key = ?1";
 const UPSERT_VALUE: &str = "

@@ -52,6 +52,7 @@ impl Object for Sum {
             })
             .mutation("touch", |sum, _, _: Empty| Ok(sum.sum))
             .query("get", |sum, _, _: Empty| Ok(sum.sum))
+            .query("hasAnswers", |_, cx, _: Empty| has_answers(cx.file.connection()))
     }
 
     fn wake(cx: &Cx<Self>) -> Result<Self, Error> {
@@ -194,6 +195,22 @@ fn a_mutation_that_stores_nothing_is_recorded_too() {
 }
 
 #[test]
+fn an_object_has_no_table_of_answers_before_the_first_success_with_a_key() {
+    let mut sum = TestObject::<Sum>::new("a");
+    let has_answers = |sum: &mut TestObject<Sum>| sum.call("hasAnswers", json!({})).unwrap();
+
+    sum.call("add", json!({"amount": 1})).unwrap();
+    sum.call_with_key("k", "addUpTo", json!({"amount": 0})).unwrap_err();
+    sum.call_with_key("k", "addAndPanic", json!({"amount": 1})).unwrap_err();
+    assert_eq!(has_answers(&mut sum), json!(false));
+
+    assert_eq!(add(&mut sum, "k", 1).unwrap(), first("2"));
+    assert_eq!(has_answers(&mut sum), json!(true));
+    sum.crash();
+    assert_eq!(add(&mut sum, "k", 1).unwrap(), replay("2"));
+}
+
+#[test]
 fn a_query_ignores_the_key() {
     let mut sum = TestObject::<Sum>::new("a");
 
@@ -304,7 +321,7 @@ fn ids_and_hashes_are_what_they_were_in_the_first_version() {
 
 fn storage() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
-    connection.execute_batch(IDEMPOTENCY_MIGRATIONS[0]).unwrap();
+    connection.execute_batch(CREATE_ANSWERS).unwrap();
     connection
 }
 
