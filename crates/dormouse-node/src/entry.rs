@@ -102,6 +102,11 @@ impl Entry {
         envelope
     }
 
+    /// Whether no actor has the object and none was asked for. Its queue is empty then.
+    pub(crate) fn is_asleep(&self) -> bool {
+        matches!(self.mailbox.lock().state, State::Asleep)
+    }
+
     /// Puts the object to sleep, if nothing waits for it. `false` if something does.
     pub(crate) fn leave(&self) -> bool {
         let mut mailbox = self.mailbox.lock();

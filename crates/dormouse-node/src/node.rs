@@ -155,7 +155,7 @@ impl Node {
     pub async fn shut_down(&self) {
         self.shared.is_stopping.store(true, Ordering::Release);
         let mut durable = self.shared.durable.clone();
-        while self.shared.stats.objects_resident() > 0 {
+        while !self.is_at_rest() {
             for lane in self.lanes.iter() {
                 // A full mailbox: it is asked again in the next round.
                 _ = lane.try_send(Close);
@@ -170,6 +170,12 @@ impl Node {
         for arbiter in self.arbiters.iter() {
             arbiter.stop();
         }
+    }
+
+    /// Whether no object is in memory, and none is on its way there with calls that wait for it.
+    fn is_at_rest(&self) -> bool {
+        self.shared.stats.objects_resident() == 0
+            && self.shared.entries.iter().all(|entry| entry.is_asleep())
     }
 }
 

@@ -238,7 +238,9 @@ impl ObjectActor {
             gate.stall(Runner(ctx.address()));
         }
         drop(gate);
-        if !is_settled || !instance.may_sleep() || !self.object.entry().leave() {
+        // A server that stops does not wait until the object may be tried again.
+        let may_sleep = instance.may_sleep() || self.lane.shared.is_stopping();
+        if !is_settled || !may_sleep || !self.object.entry().leave() {
             self.lane.touch(self.object.key(), &ctx.address());
             return;
         }

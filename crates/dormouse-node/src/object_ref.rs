@@ -8,7 +8,7 @@ use dashmap::DashMap;
 use dormouse::{Key, Kind};
 use dormouse_socket::TopicId;
 
-use crate::entry::{Entry, State};
+use crate::entry::Entry;
 
 /// The entries of a node, by key.
 pub(crate) type Entries = DashMap<Key, Arc<Entry>>;
@@ -74,7 +74,7 @@ impl Drop for ObjectRef {
         self.entries.remove_if(&self.entry.key, |_, entry| {
             Arc::ptr_eq(entry, &self.entry)
                 && entry.refs.load(Ordering::Acquire) == 0
-                && matches!(entry.mailbox.lock().state, State::Asleep)
+                && entry.is_asleep()
         });
     }
 }

@@ -61,12 +61,15 @@ impl Shared {
     /// Puts an envelope into the object's queue and sees to it that somebody looks.
     pub(crate) fn push(&self, object: &ObjectRef, envelope: Envelope) {
         if self.is_stopping() {
-            self.refuse(envelope, Error::unavailable("the server is stopping; nothing happened"));
+            self.refuse(envelope, stopping());
             return;
         }
         match object.entry().push(envelope, self.config.queue_envelopes_max) {
             Ok(Next::Nothing) => {}
             Ok(Next::Run(actor)) => send_run(&actor),
+            // Asked again, now that the envelope is in the queue: whoever stops the node either
+            // finds this object awake and waits for it, or has said so before.
+            Ok(Next::Wake) if self.is_stopping() => self.give_up(object, stopping),
             Ok(Next::Wake) => self.wake(object),
             Err(refused) => {
                 let (envelope, err) = *refused;
@@ -123,6 +126,10 @@ impl Shared {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
         usize::try_from(hash % self.config.lanes as u64).expect("it is below the number of lanes")
     }
+}
+
+fn stopping() -> Error {
+    Error::unavailable("the server is stopping; nothing happened")
 }
 
 /// How far the journal has come, for every lane.

@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long `addLater` waits.
 const ALARM_DELAY: Duration = Duration::from_secs(1_000_000_000);
 
+/// A sum that does not load.
+const SPOILT: i64 = -1;
+
 /// A number that misbehaves on demand.
 struct Tally {
     sum: i64,
@@ -51,13 +54,17 @@ impl Object for Tally {
             .mutation("addAndPanic", Self::add_and_panic)
             .mutation("addAndFail", Self::add_and_fail)
             .mutation("addLater", Self::add_later)
+            .mutation("spoil", Self::spoil)
             .query("get", Self::get)
             .alarm(Self::add_now)
     }
 
     fn wake(cx: &Cx<Self>) -> Result<Self, Error> {
         let sum = cx.sql().row("SELECT n FROM tally", [], |row| row.get(0))?;
-        Ok(Tally { sum: sum.unwrap_or(0) })
+        match sum.unwrap_or(0) {
+            SPOILT => Err(Error::internal("on demand")),
+            sum => Ok(Tally { sum }),
+        }
     }
 
     fn initial(&self, _: &Cx<Self>, _: &Session) -> Result<Option<TallyEvent>, Error> {
@@ -81,6 +88,11 @@ impl Tally {
     fn add_and_fail(&mut self, cx: &mut Cx<Self>, input: Empty) -> Result<Sum, Error> {
         self.add(cx, input)?;
         Err(Error::conflict("on demand"))
+    }
+
+    fn spoil(&mut self, cx: &mut Cx<Self>, _: Empty) -> Result<Sum, Error> {
+        cx.sql().execute("UPDATE tally SET n = ?1", [SPOILT])?;
+        Ok(Sum { sum: SPOILT })
     }
 
     fn add_later(&mut self, cx: &mut Cx<Self>, _: Empty) -> Result<Sum, Error> {
@@ -287,6 +299,45 @@ async fn shutting_down_answers_everybody_and_closes_every_file() {
     assert_eq!(bench.node.stats().objects_resident(), 0);
     let refused = bench.call("a", "get").await.unwrap();
     assert_eq!(refused.result.unwrap_err().code(), ErrorCode::ServiceUnavailable);
+}
+
+#[actix::test]
+async fn shutting_down_waits_for_an_object_that_is_only_about_to_wake() {
+    let bench = Bench::new(config());
+    let router = bench.node.arbiters.last().unwrap();
+    let (reached, is_reached) = oneshot::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    router.spawn_fn(move || {
+        reached.send(()).unwrap();
+        may_go_on.recv().unwrap();
+    });
+    is_reached.await.unwrap();
+    let answer = bench.call("a", "get");
+
+    // The first branch is polled first: the node has begun to stop when the router goes on.
+    let both = async { tokio::join!(biased; bench.node.shut_down(), async { go_on.send(()) }) };
+    let (_, went_on) = tokio::time::timeout(PATIENCE, both).await.expect("it comes to rest");
+    went_on.unwrap();
+
+    let answered = tokio::time::timeout(PATIENCE, answer).await.expect("silence is no answer");
+    assert_eq!(sum(answered.unwrap()), json!({"sum": 0}));
+}
+
+#[actix::test]
+async fn shutting_down_does_not_wait_for_an_object_that_backs_off() {
+    let bench = Bench::new(config());
+    bench.done("a", "spoil").await.unwrap();
+    bench.done("a", "addAndPanic").await.unwrap_err();
+    for _ in 0..3 {
+        let failed = bench.done("a", "get").await.unwrap_err();
+        assert_eq!(failed.code(), ErrorCode::InternalServerError);
+    }
+    let backing_off = bench.done("a", "get").await.unwrap_err();
+    assert_eq!(backing_off.code(), ErrorCode::ServiceUnavailable);
+
+    let stopped = tokio::time::timeout(PATIENCE, bench.node.shut_down()).await;
+
+    assert!(stopped.is_ok(), "it comes to rest although the clock stands still");
 }
 
 #[actix::test]
