@@ -38,21 +38,29 @@ pub(crate) struct ObjectActor {
     instance: Option<Instance>,
     /// How many outcomes of this object are in the gate.
     in_gate: Rc<Cell<usize>>,
+    /// Whether the gate has a [`Runner`] of this object.
+    is_stalled: Rc<Cell<bool>>,
 }
 
 /// An object that stopped taking input and goes on when the gate says so.
-pub(crate) struct Runner(Addr<ObjectActor>);
+pub(crate) struct Runner {
+    actor: Addr<ObjectActor>,
+    is_stalled: Rc<Cell<bool>>,
+}
 
 impl Runner {
     /// Lets the object go on.
     pub(crate) fn run(self) {
-        send_run(&self.0);
+        self.is_stalled.set(false);
+        send_run(&self.actor);
     }
 }
 
-/// Tells an actor to look at its queue. At most two `Run`s are on their way to an actor at a time, one
-/// from its queue and one from the gate, so its mailbox cannot be full; a closed one means that the lane's thread is gone, and its objects'
-/// queues with it: dropping the envelopes answers them.
+/// Tells an actor to look at its queue.
+///
+/// At most two `Run`s are on their way to an actor at a time, one from its queue and one from the
+/// gate, so there is room for it; a closed mailbox means that the lane's thread is gone, and its
+/// objects' queues with it: dropping the envelopes answers them.
 pub(crate) fn send_run(actor: &Addr<ObjectActor>) {
     if actor.try_send(Run).is_err() {
         tracing::error!("an object actor does not take input: its lane has stopped");
@@ -62,7 +70,8 @@ pub(crate) fn send_run(actor: &Addr<ObjectActor>) {
 impl ObjectActor {
     pub(crate) fn new(object: ObjectRef, lane_index: usize, lane: Rc<LaneState>) -> ObjectActor {
         let in_gate = Rc::new(Cell::new(0));
-        ObjectActor { object, lane_index, lane, instance: None, in_gate }
+        let is_stalled = Rc::new(Cell::new(false));
+        ObjectActor { object, lane_index, lane, instance: None, in_gate, is_stalled }
     }
 
     /// Opens the file on a thread that may block, then looks at the queue.
@@ -122,9 +131,10 @@ impl ObjectActor {
 
     /// Whether the object may take input now. If not, something else will run it again.
     fn is_ready(&mut self, ctx: &mut Context<Self>) -> bool {
-        let mut gate = self.lane.gate.borrow_mut();
+        let gate = self.lane.gate.borrow();
         if !gate.has_room() {
-            gate.stall(Runner(ctx.address()));
+            drop(gate);
+            self.stall(ctx);
             return false;
         }
         let Some(instance) = &mut self.instance else { return false };
@@ -134,7 +144,8 @@ impl ObjectActor {
         // Backfill must wait for the journal. The object takes no input until then, or a busy one
         // would never get there.
         if instance.position() > gate.durable() {
-            gate.stall(Runner(ctx.address()));
+            drop(gate);
+            self.stall(ctx);
             return false;
         }
         let maintained = instance.maintain(gate.durable());
@@ -145,6 +156,14 @@ impl ObjectActor {
             return false;
         }
         true
+    }
+
+    /// Runs the object again after the gate's next release.
+    fn stall(&self, ctx: &Context<Self>) {
+        if !self.is_stalled.replace(true) {
+            let is_stalled = Rc::clone(&self.is_stalled);
+            self.lane.gate.borrow_mut().stall(Runner { actor: ctx.address(), is_stalled });
+        }
     }
 
     fn handle_envelope(&mut self, envelope: Envelope) {
@@ -231,13 +250,12 @@ impl ObjectActor {
 
     fn leave(&mut self, ctx: &mut Context<Self>) {
         let Some(instance) = &self.instance else { return };
-        let mut gate = self.lane.gate.borrow_mut();
-        let is_settled = self.in_gate.get() == 0 && instance.position() <= gate.durable();
+        let durable = self.lane.gate.borrow().durable();
+        let is_settled = self.in_gate.get() == 0 && instance.position() <= durable;
         if !is_settled && self.lane.is_crowded() {
             // It leaves after the release that settles it.
-            gate.stall(Runner(ctx.address()));
+            self.stall(ctx);
         }
-        drop(gate);
         // A server that stops does not wait until the object may be tried again.
         let may_sleep = instance.may_sleep() || self.lane.shared.is_stopping();
         if !is_settled || !may_sleep || !self.object.entry().leave() {
