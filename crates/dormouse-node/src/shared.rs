@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use actix::Addr;
+use actix::prelude::SendError;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -111,13 +112,14 @@ impl Shared {
         }
     }
 
-    /// Tells the router that a place is free.
+    /// Tells the router that a place is free. On a lane's thread.
     pub(crate) fn left(&self, left: Left) {
-        // The router's mailbox closes only when the node stops.
-        if let Some(router) = self.router.get() {
-            router.try_send(left).unwrap_or_else(|_| {
-                tracing::warn!("the router did not take the notice that an object left");
-            });
+        let Some(router) = self.router.get() else { return };
+        if let Err(SendError::Full(left)) = router.try_send(left) {
+            // A place that the router does not know to be free would be lost for good. There are no
+            // more of these waits than places.
+            let sent = router.send(left);
+            actix::spawn(async move { _ = sent.await });
         }
     }
 
