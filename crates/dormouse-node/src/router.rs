@@ -15,6 +15,10 @@ use crate::shared::Shared;
 /// SERVICE_UNAVAILABLE.
 const MAILBOX_MAX: usize = 65_536;
 
+/// Most wakes that may wait for a place on one lane; past it a call is answered
+/// SERVICE_UNAVAILABLE.
+const WAITING_MAX: usize = 65_536;
+
 /// How often wakes that wait for a place are looked at.
 const WAITING_SWEEP: Duration = Duration::from_millis(250);
 
@@ -79,6 +83,7 @@ impl Router {
                     Error::unavailable("all resident objects are busy; try again later")
                 });
             }
+            seat.fill(&self.shared);
             if !seat.waiting.is_empty() {
                 seat.ask_for_places();
             }
@@ -104,6 +109,12 @@ impl Handler<Wake> for Router {
             seat.start(&self.shared, wake.object);
             return;
         }
+        if seat.waiting.len() >= WAITING_MAX {
+            self.shared.give_up(&wake.object, || {
+                Error::unavailable("too many objects wait for a place in memory; try again later")
+            });
+            return;
+        }
         let since = self.shared.clock.monotonic();
         seat.waiting.push_back(Waiting { object: wake.object, since });
         seat.ask_for_places();
@@ -116,9 +127,7 @@ impl Handler<Left> for Router {
     fn handle(&mut self, left: Left, _: &mut Self::Context) {
         let seat = &mut self.lanes[left.lane];
         seat.resident -= 1;
-        if let Some(waiting) = seat.waiting.pop_front() {
-            seat.start(&self.shared, waiting.object);
-        }
+        seat.fill(&self.shared);
     }
 }
 
@@ -126,6 +135,15 @@ impl LaneSeat {
     fn ask_for_places(&self) {
         // If the lane's mailbox is full it is busy; the next sweep asks again.
         _ = self.lane.try_send(Shed { places_wanted: self.waiting.len() });
+    }
+
+    /// Starts those that wait, as far as there are places.
+    fn fill(&mut self, shared: &Shared) {
+        while self.resident < self.resident_max
+            && let Some(waiting) = self.waiting.pop_front()
+        {
+            self.start(shared, waiting.object);
+        }
     }
 
     fn start(&mut self, shared: &Shared, object: ObjectRef) {
