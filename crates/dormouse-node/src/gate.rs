@@ -114,6 +114,7 @@ impl Gate {
 }
 
 impl Held {
+    /// What it costs to keep. An outcome of no bytes, such as a refusal, costs something too.
     fn bytes(&self) -> usize {
         let effects: usize = self
             .effects
@@ -122,7 +123,8 @@ impl Held {
                 Effect::Broadcast { event, .. } => event.json.len(),
             })
             .sum();
-        effects
+        size_of::<Held>()
+            + effects
             + match &self.answer {
                 Answer::Call { answered, .. } => answered.result.as_ref().map_or(0, String::len),
                 Answer::Nobody | Answer::Alarms(_) => 0,
