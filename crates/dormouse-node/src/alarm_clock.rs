@@ -3,7 +3,7 @@
 //! One task for the whole node: it knows the earliest time anybody asked for, sleeps until then,
 //! and asks the catalog who is due. A pending alarm costs a row in the catalog and nothing else.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,9 @@ const DUE_MAX: usize = 1_000;
 /// Shortest time between two looks at the catalog.
 const LOOK_MIN: Duration = Duration::from_millis(5);
 
+/// How long an object is left alone that could not try its alarms.
+const UNHANDLED_PAUSE: Duration = Duration::from_secs(2);
+
 /// Longest time between two looks at the clock, which tests and people move.
 const LOOK_MAX: Duration = Duration::from_millis(100);
 
@@ -39,20 +42,31 @@ struct AlarmState {
     earliest: Timestamp,
     /// Objects that have been told. Until they are done the catalog still calls them due.
     told: HashSet<Key>,
+    /// Objects that could not try their alarms, and when they are told again.
+    not_before: HashMap<Key, Timestamp>,
+    /// How many due objects the last look passed over. They stand first in the catalog's answer
+    /// and must not hide the others.
+    passed_over: usize,
 }
 
-/// An object has been told of its alarms. Dropping it means that the object is done, or could not
-/// be woken and is to be told again.
+/// An object has been told of its alarms. Dropping it means that the object is done with those that
+/// were due, or, unless it was [`handled`](Self::handled), that it is to be told again.
 pub(crate) struct Told {
     key: Key,
     shared: Arc<Shared>,
+    is_handled: bool,
 }
 
 impl AlarmClock {
     /// A clock that looks at the catalog at once: it does not know what was left by the last
     /// process.
     pub(crate) fn new() -> AlarmClock {
-        let state = AlarmState { earliest: Timestamp::EPOCH, told: HashSet::new() };
+        let state = AlarmState {
+            earliest: Timestamp::EPOCH,
+            told: HashSet::new(),
+            not_before: HashMap::new(),
+            passed_over: 0,
+        };
         AlarmClock { state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -90,10 +104,14 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn look(shared: &Arc<Shared>) {
     // From here on `expect` counts again: what becomes durable while the catalog answers may be
     // missing in the answer.
-    shared.alarm_clock.state.lock().earliest = Timestamp::from_ms(i64::MAX);
+    let limit = {
+        let mut state = shared.alarm_clock.state.lock();
+        state.earliest = Timestamp::from_ms(i64::MAX);
+        DUE_MAX + std::mem::take(&mut state.passed_over)
+    };
     let store = shared.store.clone();
     let pending = actix_rt::task::spawn_blocking(move || {
-        store.catalog().due(Timestamp::from_ms(i64::MAX), DUE_MAX)
+        store.catalog().due(Timestamp::from_ms(i64::MAX), limit)
     });
     let now = shared.clock.now();
     match pending.await {
@@ -103,7 +121,7 @@ async fn look(shared: &Arc<Shared>) {
                     shared.alarm_clock.expect(object.due);
                     break;
                 }
-                tell(shared, object);
+                tell(shared, object, now);
             }
         }
         Ok(Err(err)) => {
@@ -118,18 +136,34 @@ async fn look(shared: &Arc<Shared>) {
     }
 }
 
-fn tell(shared: &Arc<Shared>, DueObject { key, .. }: DueObject) {
+fn tell(shared: &Arc<Shared>, DueObject { key, .. }: DueObject, now: Timestamp) {
     let Some(kind) = shared.kinds.get(key.kind()) else {
         // A kind that this program no longer has. Its alarms wait for a program that does.
-        tracing::debug!(%key, "an alarm of an unknown kind is due");
+        shared.alarm_clock.state.lock().passed_over += 1;
         return;
     };
-    if !shared.alarm_clock.state.lock().told.insert(key.clone()) {
-        return;
+    {
+        let mut state = shared.alarm_clock.state.lock();
+        let waits_until = state.not_before.get(&key).copied().filter(|until| *until > now);
+        if let Some(until) = waits_until {
+            state.earliest = state.earliest.min(until);
+        }
+        if waits_until.is_some() || !state.told.insert(key.clone()) {
+            state.passed_over += 1;
+            return;
+        }
+        state.not_before.remove(&key);
     }
     let object: ObjectRef = shared.object(kind, &key);
-    let told = Told { key, shared: Arc::clone(shared) };
+    let told = Told { key, shared: Arc::clone(shared), is_handled: false };
     shared.push(&object, Envelope::Alarm { told });
+}
+
+impl Told {
+    /// The object has tried its alarms, and noted what became of them.
+    pub(crate) fn handled(&mut self) {
+        self.is_handled = true;
+    }
 }
 
 impl fmt::Debug for Told {
@@ -141,8 +175,17 @@ impl fmt::Debug for Told {
 impl Drop for Told {
     fn drop(&mut self) {
         let clock = &self.shared.alarm_clock;
-        clock.state.lock().told.remove(&self.key);
-        // There may be more, or it was not done: look again.
-        clock.expect(self.shared.clock.now());
+        let now = self.shared.clock.now();
+        let mut state = clock.state.lock();
+        state.told.remove(&self.key);
+        // There may be more that are due: look again.
+        let mut again = now;
+        if !self.is_handled {
+            // It could not be opened, or not written to. That may take a while to change.
+            again = now.checked_add(UNHANDLED_PAUSE).unwrap_or(now);
+            state.not_before.insert(self.key.clone(), again);
+        }
+        drop(state);
+        clock.expect(again);
     }
 }

@@ -209,7 +209,10 @@ impl ObjectActor {
             if outcome.result.as_ref().is_ok_and(|fired| fired.is_done) {
                 self.lane.shared.stats.alarms.add(1);
             }
-            let told = if index == last { told.take() } else { None };
+            let mut told = if index == last { told.take() } else { None };
+            if let Some(told) = told.as_mut().filter(|_| outcome.result.is_ok()) {
+                told.handled();
+            }
             self.hold(outcome, |_, _| told.map_or(Answer::Nobody, Answer::Alarms));
         }
     }

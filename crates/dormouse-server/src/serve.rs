@@ -127,6 +127,11 @@ fn announce(address: std::net::SocketAddr, settings: &Settings) -> Result<(), an
         durability = settings.durability.as_str(),
         "serving without tokens: everybody who reaches this address may call"
     );
+    if settings.allow_origin.is_empty() && !settings.listen.ip().is_loopback() {
+        tracing::warn!(
+            "no page may call, not even the one served here: name the origins with --allow-origin"
+        );
+    }
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "dormouse is ready on http://{address}").context("cannot write to stdout")?;
     stdout.flush().context("cannot write to stdout")
