@@ -68,13 +68,13 @@ fn main() -> Outcome<()> {
 
     for (threads, objects) in [(1, 1), (1, OBJECTS), (2, OBJECTS)] {
         let before = store.stats();
-        let rate = commit_rate(&store, &template, &clock, threads, objects)?;
+        let (rate, refused) = commit_rate(&store, &template, &clock, threads, objects)?;
         let stats = store.stats();
         let commits = stats.appended.get() - before.appended.get();
         let batches = (stats.batches - before.batches).max(1);
         println!(
             "{objects:>5} objects, {threads} threads, {IN_FLIGHT_MAX} in flight      {rate:>9.0} commits/s \
-             ({} bytes each, {} per batch)",
+             ({} bytes each, {} per batch, {refused} refused for want of room)",
             (stats.bytes - before.bytes) / commits.max(1),
             commits / batches,
         );
@@ -191,20 +191,21 @@ fn memory_per_object(store: &Store, template: &Arc<Template>) -> Outcome<u64> {
     Ok(after.saturating_sub(before) / OBJECTS as u64)
 }
 
-/// Commits on `threads` threads that share out the objects, for two seconds.
+/// Commits on `threads` threads that share out the objects, for two seconds. Returns commits per
+/// second, and how many were refused because the journal had no room.
 fn commit_rate(
     store: &Store,
     template: &Arc<Template>,
     clock: &SystemClock,
     threads: usize,
     objects: usize,
-) -> Outcome<f64> {
+) -> Outcome<(f64, u32)> {
     let barrier = Arc::new(Barrier::new(threads));
     let workers: Vec<_> = (0..threads)
         .map(|index| {
             let (store, template, clock) = (store.clone(), Arc::clone(template), *clock);
             let barrier = Arc::clone(&barrier);
-            thread::spawn(move || -> Outcome<f64> {
+            thread::spawn(move || -> Outcome<(f64, u32)> {
                 let mine = (index..objects).step_by(threads);
                 let keys = mine.map(nth).collect::<Outcome<Vec<_>>>()?;
                 let open = |key| store.open_object(key, &template);
@@ -212,7 +213,7 @@ fn commit_rate(
                 let durable = watch(&store);
                 barrier.wait();
                 let start = clock.monotonic();
-                let mut commits: u32 = 0;
+                let (mut commits, mut refused): (u32, u32) = (0, 0);
                 let count = objects.len();
                 while clock.monotonic() - start < Duration::from_secs(2) {
                     let object = &mut objects[commits as usize % count];
@@ -220,6 +221,7 @@ fn commit_rate(
                         Ok(position) => position,
                         // The journal's room is short: as a client would, try again.
                         Err(StoreError::Unavailable(_)) => {
+                            refused += 1;
                             settle(&store, &durable, &mut objects)?;
                             thread::yield_now();
                             continue;
@@ -240,13 +242,14 @@ fn commit_rate(
                     wait_for(&store, &durable, object.newest_position())?;
                     object.hibernate()?;
                 }
-                Ok(f64::from(commits) / seconds)
+                Ok((f64::from(commits) / seconds, refused))
             })
         })
         .collect();
-    let mut total = 0.0;
+    let mut total = (0.0, 0);
     for worker in workers {
-        total += worker.join().map_err(|_| "a worker panicked")??;
+        let (rate, refused) = worker.join().map_err(|_| "a worker panicked")??;
+        total = (total.0 + rate, total.1 + refused);
     }
     Ok(total)
 }

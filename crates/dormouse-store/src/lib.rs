@@ -1,29 +1,63 @@
 //! Storage of Dormouse: one SQLite file per object, one commit journal for the node.
 //!
-//! An object's transaction commits to its own file without a sync, and its pages go to the journal,
-//! where one `fdatasync` makes the transactions of all objects durable. See [`CommitLog`] for the
-//! line between the two, and [`Store`] for where to start.
+//! # The life of a commit
+//!
+//! 1. [`ObjectFile::begin`] asks the [`CommitLog`] for room: a transaction that has begun never meets
+//!    a full disk afterwards.
+//! 2. The handler's SQL runs on [`ObjectFile::connection`], inside of limits.
+//! 3. [`ObjectFile::commit`] commits to the object's WAL without a sync, reads the new frames back,
+//!    and appends them to the journal's queue. It returns a [`Position`].
+//! 4. The journal's writer writes what is queued and syncs once; watchers hear how far it is
+//!    durable. Only now may anybody see what the handler did.
+//! 5. The catalog follows, and the object moves its WAL into its database file when that is due
+//!    ([`ObjectFile::backfill`]). When all objects in a segment have done so, the checkpointer makes
+//!    their files durable and the segment is used again.
+//!
+//! # Threads
+//!
+//! Each store has four: `journal-writer`, `journal-preparer`, `catalog` and `checkpointer`. Callers
+//! never wait for a sync, unless they wait for a position themselves.
+
+// What callers see, in reading order.
+mod key;
+
+mod store;
+
+mod object_file;
+
+mod template;
+
+mod commit_log;
+
+mod options;
+
+mod clock;
+
+mod error;
+
+// How it works, from the commit to the disk.
+mod ledger;
+
+mod journal;
 
 mod catalog;
-pub mod check;
+
 mod checkpoint;
-mod clock;
-mod commit_log;
-mod disk;
-mod error;
+
+mod recovery;
+
 mod folder;
+
+mod disk;
+
+mod stats;
+
+// For a person at a closed folder.
+pub mod check;
+pub mod repair;
+
 #[cfg(test)]
 mod harness;
-mod journal;
-mod key;
-mod ledger;
-mod object_file;
-mod options;
-mod recovery;
-pub mod repair;
-mod stats;
-mod store;
-mod template;
 
 pub use catalog::{Catalog, CatalogEntry, CatalogRow, DueObject, SUMMARY_BYTES_MAX};
 pub use clock::{Clock, SystemClock, TestClock, Timestamp, TimestampError};

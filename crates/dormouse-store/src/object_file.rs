@@ -12,7 +12,10 @@
 
 mod connection;
 mod containment;
+mod creation;
 mod opening;
+#[cfg(test)]
+mod tests;
 mod wal_capture;
 
 use std::fmt;
@@ -35,7 +38,7 @@ use crate::folder::beside;
 use crate::key::Key;
 use crate::ledger::{LeftOpen, Removal};
 use crate::store::{Epoch, StoreShared};
-use crate::template::{PAGE_BYTES, Template, write_object};
+use crate::template::{PAGE_BYTES, Template};
 
 /// What a handler may do in its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,13 +89,6 @@ struct OnDisk {
     created_at: Timestamp,
     wal_frames: WalFrames,
     capture: WalCapture,
-}
-
-/// A database in memory, for comparison.
-struct ImageStatus {
-    bytes: u64,
-    /// Rises with every transaction that changed the database.
-    change_counter: [u8; 4],
 }
 
 impl ObjectFile {
@@ -319,91 +315,6 @@ impl ObjectFile {
         Ok(())
     }
 
-    /// Commits a transaction of an object that has no file, and makes the file if it wrote.
-    fn commit_in_memory(&mut self, mut entry: CatalogEntry) -> Result<Commit, StoreError> {
-        let before = self.image_status()?;
-        if let Err(err) = self.run_as_store("COMMIT") {
-            self.rollback()?;
-            return Err(err.into());
-        }
-        let after = self.image_status()?;
-        if after.change_counter == before.change_counter {
-            return Ok(Commit { position: None });
-        }
-        let max = self.store.transaction_bytes_max;
-        let created = if after.bytes > max {
-            Err(StoreError::TransactionTooLarge { bytes: after.bytes, max })
-        } else {
-            self.create_file(&entry)
-        };
-        match created {
-            Ok(frames) => Ok(Commit { position: Some(self.append_frames(frames, &mut entry)?) }),
-            Err(err) => {
-                // The transaction is committed in memory and nowhere else: forget it.
-                self.conn = Some(connection::open_memory(&self.template, &self.containment)?);
-                self.oldest = None;
-                self.query_only = false;
-                Err(err)
-            }
-        }
-    }
-
-    /// What the database in memory says of itself.
-    fn image_status(&mut self) -> Result<ImageStatus, StoreError> {
-        let conn = self.conn.as_mut().expect("a database is only exchanged inside of one method");
-        let image = conn.serialize(MAIN_DB)?;
-        let mut change_counter = [0; 4];
-        change_counter.copy_from_slice(image.get(24..28).unwrap_or(&[0; 4]));
-        Ok(ImageStatus { bytes: image.len() as u64, change_counter })
-    }
-
-    /// Makes the object's file from its database in memory and goes on with the file. Returns the
-    /// number of frames in the new WAL.
-    fn create_file(&mut self, entry: &CatalogEntry) -> Result<u32, StoreError> {
-        let memory = self.conn.as_ref().expect("a database is only exchanged inside of one method");
-        self.containment.as_store(|| write_object(memory, &self.key, self.generation, entry))?;
-        let mut removals = self.store.ledger.removals();
-        if let Some(removal) = removals.get(&self.key) {
-            // The file of the deleted object is still there: the new one takes it over, WAL first.
-            self.oldest = Some(removal.oldest);
-        } else {
-            self.write_template()?;
-        }
-        for suffix in crate::folder::LEFTOVER_SUFFIXES {
-            self.remove_beside(suffix)?;
-        }
-        let (mut conn, wal_frames) = connection::open_file(&self.path, &self.containment)?;
-        self.containment.as_store(|| connection::copy(memory, &mut conn))?;
-        let Some(frames) = wal_frames.take() else {
-            return Err(StoreError::ForeignFile { path: self.path.clone() });
-        };
-        removals.remove(&self.key);
-        drop(removals);
-        let capture = WalCapture::default();
-        self.on_disk = Some(OnDisk { created_at: entry.created_at, wal_frames, capture });
-        self.conn = Some(conn);
-        self.query_only = false;
-        Ok(frames)
-    }
-
-    fn write_template(&self) -> Result<(), StoreError> {
-        let disk = &self.store.disk;
-        let failed = |source| StoreError::Io { action: "create", path: self.path.clone(), source };
-        let file = match disk.create(&self.path) {
-            Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
-                let folder = self.path.parent().unwrap_or(self.store.folder.root());
-                disk.create_folder(folder).and_then(|()| disk.create(&self.path))
-            }
-            result => result,
-        };
-        let image = self.template.file_image();
-        let write = |file: Box<dyn crate::disk::DiskFile>| {
-            file.write_at(image, 0)?;
-            file.set_len(image.len() as u64)
-        };
-        file.and_then(write).map_err(failed)
-    }
-
     /// Reads what COMMIT wrote and appends it to the log.
     fn append_frames(
         &mut self,
@@ -468,3 +379,9 @@ impl fmt::Debug for ObjectFile {
             .finish_non_exhaustive()
     }
 }
+
+/// An object is opened on one thread and lives on another.
+const _: fn() = || {
+    fn assert_send<T: Send>() {}
+    assert_send::<ObjectFile>();
+};

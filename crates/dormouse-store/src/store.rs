@@ -1,35 +1,33 @@
 //! The data folder, open.
 
 mod epoch;
+mod opening;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+#[cfg(test)]
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tracing::warn;
 
 pub use self::epoch::Epoch;
 use crate::catalog::{Catalog, CatalogFollower};
-use crate::checkpoint::{Checkpointer, Signal};
+use crate::checkpoint::Checkpointer;
 use crate::clock::Clock;
 use crate::commit_log::{CommitLog, Position};
 use crate::disk::{Disk, RealDisk};
 use crate::error::{OpenError, StoreError};
-use crate::folder::{Folder, FolderState, boot_id, io_error, random_bytes};
-use crate::journal::scan::{BadRecord, survey};
-use crate::journal::segment::SegmentFile;
-use crate::journal::{self, Journal, JournalOptions};
+use crate::folder::{Folder, FolderState};
+use crate::journal::{self, Journal};
 use crate::key::Key;
 use crate::ledger::Ledger;
 use crate::object_file::{self, ObjectFile};
-use crate::options::{Durability, StoreOptions};
-use crate::recovery::{Recovered, recover};
+use crate::options::StoreOptions;
 use crate::stats::StoreStats;
 use crate::template::Template;
 
@@ -168,40 +166,6 @@ impl Store {
     pub(crate) fn step_preparer(&self) -> io::Result<()> {
         self.shared.journal.as_ref().map_or(Ok(()), |journal| journal.prepare())
     }
-
-    /// As [`open`](Self::open), on any disk.
-    pub(crate) fn open_on(
-        disk: Arc<dyn Disk>,
-        options: StoreOptions,
-        log: Option<Arc<dyn CommitLog>>,
-    ) -> Result<Store, OpenError> {
-        options.check()?;
-        object_file::configure_sqlite();
-        let folder = Folder::lock(&options.folder)?;
-        let (mut state, is_new) = match folder.read_state(&*disk)? {
-            Some(state) => (state, false),
-            None => (make_folder(&*disk, &folder, options.durability)?, true),
-        };
-        for path in [folder.journal_folder(), folder.objects_folder()] {
-            disk.create_folder(&path).map_err(|err| io_error("create", &path, err))?;
-        }
-        if is_new {
-            let synced = disk.sync_folder(folder.root());
-            synced.map_err(|err| io_error("sync", folder.root(), err))?;
-        }
-        if !folder.catalog_path().exists() {
-            let what = "there is no catalog";
-            return Err(OpenError::DamagedFile { path: folder.catalog_path(), what });
-        }
-        let follower = Arc::new(CatalogFollower::open(&*disk, &folder.catalog_path())?);
-        let recovered = bring_up_to_date(&*disk, &folder, &mut state, &follower)?;
-        state.clean = false;
-        state.durability = options.durability;
-        state.boot_id = boot_id();
-        let written = folder.write_state(&*disk, &state);
-        written.map_err(|err| io_error("write", &folder.state_path(), err))?;
-        start(disk, options, log, folder, state, follower, recovered)
-    }
 }
 
 impl StoreShared {
@@ -274,162 +238,4 @@ impl fmt::Debug for StoreShared {
             .field("catalog", &self.catalog)
             .finish_non_exhaustive()
     }
-}
-
-/// Makes a folder that did not exist. Its state comes last: without one it is made again.
-fn make_folder(
-    disk: &dyn Disk,
-    folder: &Folder,
-    durability: Durability,
-) -> Result<FolderState, OpenError> {
-    CatalogFollower::create(disk, &folder.catalog_path())?;
-    let state = FolderState::new(durability);
-    let written = folder.write_state(disk, &state);
-    written.map_err(|err| io_error("write", &folder.state_path(), err))?;
-    Ok(state)
-}
-
-fn bring_up_to_date(
-    disk: &dyn Disk,
-    folder: &Folder,
-    state: &mut FolderState,
-    follower: &CatalogFollower,
-) -> Result<Recovered, OpenError> {
-    if state.clean {
-        let failed = |source| OpenError::Catalog { path: folder.catalog_path(), source };
-        let last = follower.checkpointed().map_err(failed)?;
-        let scan = survey(disk, &folder.journal_folder(), state.folder_id(), last)?;
-        return Ok(Recovered {
-            end: scan.end,
-            segments: scan.unused,
-            next_number: scan.next_number,
-            redone: Vec::new(),
-        });
-    }
-    // In mode `os` the page cache was all there was, and it is gone with the machine.
-    let is_lost = state.durability == Durability::Os && state.boot_id != boot_id();
-    if is_lost {
-        warn!("the machine went down in mode os: acknowledged transactions may be lost");
-        state.losses += 1;
-    }
-    let bad_record = if is_lost { BadRecord::EndThere } else { BadRecord::Refuse };
-    recover(disk, folder, state, follower, bad_record)
-}
-
-fn start(
-    disk: Arc<dyn Disk>,
-    options: StoreOptions,
-    log: Option<Arc<dyn CommitLog>>,
-    folder: Folder,
-    state: FolderState,
-    follower: Arc<CatalogFollower>,
-    recovered: Recovered,
-) -> Result<Store, OpenError> {
-    let segments_max = options.segments_max();
-    let on_fatal: Arc<dyn Fn(&str) + Send + Sync> = Arc::from(options.on_fatal);
-    let failed = |err| io_error("start the journal in", folder.root(), err);
-    let end = recovered.end;
-    let (log, journal) = match log {
-        Some(log) => {
-            let started = follower.start_at(log.durable());
-            started.map_err(|source| OpenError::Catalog { path: folder.catalog_path(), source })?;
-            (log, None)
-        }
-        None => {
-            let seed = random_bytes();
-            let journal = Arc::new(
-                Journal::start(JournalOptions {
-                    disk: Arc::clone(&disk),
-                    folder: folder.journal_folder(),
-                    folder_id: state.folder_id(),
-                    durability: options.durability,
-                    segment_bytes: options.segment_bytes,
-                    segments_max,
-                    transaction_bytes_max: options.transaction_bytes_max,
-                    writers_max: options.writers_max,
-                    clock: Arc::clone(&options.clock),
-                    on_fatal: Arc::clone(&on_fatal),
-                    spare: reusable(&*disk, recovered.segments, options.segment_bytes)
-                        .map_err(failed)?,
-                    next_number: recovered.next_number,
-                    end,
-                    nonce_seed: u64::from_le_bytes(std::array::from_fn(|index| seed[index])),
-                })
-                .map_err(failed)?,
-            );
-            (Arc::clone(&journal) as Arc<dyn CommitLog>, Some(journal))
-        }
-    };
-    let ledger = Arc::new(Ledger::new(Arc::clone(&log)));
-    let checkpointer = Arc::new(Checkpointer {
-        disk: Arc::clone(&disk),
-        root: folder.root().to_path_buf(),
-        ledger: Arc::clone(&ledger),
-        follower: Arc::clone(&follower),
-        journal: journal.clone(),
-        on_fatal: Arc::clone(&on_fatal),
-        checkpointed: AtomicU64::new(end.position.get()),
-        signal: Signal::default(),
-    });
-    let threads = start_threads(&ledger, &follower, &checkpointer).map_err(failed)?;
-    let progress = Arc::clone(follower.progress());
-    let catalog = Catalog::new(folder.catalog_path(), Arc::clone(&ledger), progress);
-    let shared = StoreShared {
-        disk,
-        clock: options.clock,
-        on_fatal,
-        transaction_bytes_max: options.transaction_bytes_max,
-        wal_bytes_max: options.wal_bytes_max,
-        sql_time_max: options.sql_time_max,
-        ledger,
-        catalog,
-        log,
-        journal,
-        follower,
-        checkpointer,
-        threads: Mutex::new(threads),
-        is_shut_down: AtomicBool::new(false),
-        state,
-        folder,
-    };
-    Ok(Store { shared: Arc::new(shared) })
-}
-
-fn start_threads(
-    ledger: &Arc<Ledger>,
-    follower: &Arc<CatalogFollower>,
-    checkpointer: &Arc<Checkpointer>,
-) -> io::Result<Vec<JoinHandle<()>>> {
-    if let Some(journal) = &checkpointer.journal {
-        let weak = Arc::downgrade(checkpointer);
-        // A weak one: the checkpointer has the journal.
-        journal.watch_sealed(Box::new(move || {
-            if let Some(checkpointer) = weak.upgrade() {
-                checkpointer.signal.raise();
-            }
-        }));
-    }
-    let (followed, following) = (Arc::clone(ledger), Arc::clone(follower));
-    let checkpointing = Arc::clone(checkpointer);
-    Ok(vec![
-        journal::spawn("catalog", move || following.follow(&followed))?,
-        journal::spawn("checkpointer", move || checkpointing.run())?,
-    ])
-}
-
-/// Of the segments that an earlier process left, those of the right size. Others are removed.
-fn reusable(
-    disk: &dyn Disk,
-    segments: Vec<SegmentFile>,
-    segment_bytes: u64,
-) -> io::Result<Vec<SegmentFile>> {
-    let mut reusable = Vec::new();
-    for segment in segments {
-        if segment.file.len()? == segment_bytes {
-            reusable.push(segment);
-        } else {
-            disk.remove(&segment.path)?;
-        }
-    }
-    Ok(reusable)
 }

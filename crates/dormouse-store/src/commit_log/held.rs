@@ -93,3 +93,40 @@ impl fmt::Debug for HeldLog {
         f.debug_struct("HeldLog").field("state", &*self.state.lock()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::catalog::CatalogEntry;
+    use crate::clock::Timestamp;
+    use crate::commit_log::Change;
+    use crate::key::Key;
+
+    #[test]
+    fn a_watcher_hears_of_every_rise_in_order() {
+        let log = HeldLog::new();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&heard);
+        log.watch(Box::new(move |durable| noted.lock().push(durable.get())));
+        let entry = CatalogEntry {
+            created_at: Timestamp::EPOCH,
+            last_active_at: Timestamp::EPOCH,
+            size_bytes: 0,
+            next_due: None,
+            summary: None,
+        };
+        let key = Key::new("tally", "a").unwrap();
+        for _ in 0..3 {
+            let change = Change::Delete;
+            log.append(Record { key: &key, generation: 0, entry: &entry, change });
+        }
+
+        log.release_next();
+        log.release_all();
+
+        assert_eq!(*heard.lock(), [1, 3]);
+        assert_eq!((log.durable(), log.appended()), (Position::new(3), Position::new(3)));
+    }
+}

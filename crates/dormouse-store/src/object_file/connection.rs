@@ -9,7 +9,6 @@ use std::sync::{Arc, Once};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
-use rusqlite::limits::Limit;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, ffi};
 use tracing::debug;
 
@@ -132,7 +131,6 @@ pub(crate) fn configure_sqlite() {
 fn prepare(conn: &Connection) -> rusqlite::Result<()> {
     free_lookaside(conn);
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     Ok(())
 }

@@ -1,11 +1,15 @@
 //! What keeps a handler's SQL inside its transaction ("handlers are contained").
 //!
-//! Three hooks on the object's connection, all of which let the store's own statements pass:
+//! Limits on the sizes of values, and three hooks on the object's connection, all of which let the
+//! store's own statements pass:
 //!
 //! * an authorizer refuses to prepare what would end the transaction or reach outside of the file;
 //! * a commit hook refuses every commit that is not the store's: SQLite rolls a transaction back by
 //!   itself on some errors, and what a handler does after that would otherwise commit alone;
 //! * a progress handler interrupts SQL that runs for too long.
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +18,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
 
 use crate::clock::Clock;
 
@@ -35,6 +40,7 @@ pub(crate) struct Containment {
 struct Shared {
     clock: Arc<dyn Clock>,
     sql_time_max: Duration,
+    value_bytes_max: i32,
     /// Whether the store itself runs the statement.
     store_speaks: AtomicBool,
     /// On the clock's monotonic time.
@@ -43,10 +49,16 @@ struct Shared {
 }
 
 impl Containment {
-    pub(crate) fn new(clock: Arc<dyn Clock>, sql_time_max: Duration) -> Containment {
+    /// Limits for handlers: how long their SQL may run, and how large one value may be, in bytes.
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        sql_time_max: Duration,
+        value_bytes_max: u64,
+    ) -> Containment {
         let shared = Shared {
             clock,
             sql_time_max,
+            value_bytes_max: i32::try_from(value_bytes_max).unwrap_or(i32::MAX),
             store_speaks: AtomicBool::new(false),
             deadline_ns: AtomicU64::new(NO_DEADLINE_NS),
             timed_out: AtomicBool::new(false),
@@ -56,6 +68,8 @@ impl Containment {
 
     /// Puts the hooks on a connection.
     pub(crate) fn install(&self, conn: &mut Connection) -> rusqlite::Result<()> {
+        conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+        conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, self.shared.value_bytes_max)?;
         let shared = Arc::clone(&self.shared);
         conn.authorizer(Some(move |context: AuthContext<'_>| {
             if shared.store_speaks.load(Ordering::Relaxed) || is_allowed(&context.action) {

@@ -35,7 +35,7 @@ pub(crate) fn open(
         key,
         template,
         path: store.folder.object_path(key),
-        containment: Containment::new(Arc::clone(&store.clock), store.sql_time_max),
+        containment: containment_for(store),
     };
     // The file of a deleted object stays until the deletion is durable.
     let is_deleted = store.ledger.removals().contains_key(key);
@@ -63,7 +63,7 @@ pub(crate) fn backfill_left_open(
 ) -> Result<(), StoreError> {
     let path = store.folder.object_path(key);
     cut_wal(store, &path, left.capture)?;
-    let containment = Containment::new(Arc::clone(&store.clock), store.sql_time_max);
+    let containment = containment_for(store);
     let (conn, _) = connection::open_file(&path, &containment)?;
     containment.as_store(|| conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))?;
     drop(conn);
@@ -101,6 +101,9 @@ impl Opening<'_> {
             Ok((Some(identity), conn, frames)) => (identity, conn, frames),
             Ok((None, conn, _)) => {
                 drop(conn);
+                if left.is_some() || self.is_known()? {
+                    return Err(StoreError::ForeignFile { path: self.path.clone() });
+                }
                 self.remove_orphan()?;
                 return Ok(None);
             }
@@ -239,6 +242,12 @@ impl Opening<'_> {
         let removed = self.store.disk.remove(&path).map(drop);
         removed.map_err(|source| StoreError::Io { action: "remove", path, source })
     }
+}
+
+fn containment_for(store: &StoreShared) -> Containment {
+    // A value that does not fit into a transaction need not be built first.
+    let value_bytes_max = store.transaction_bytes_max;
+    Containment::new(Arc::clone(&store.clock), store.sql_time_max, value_bytes_max)
 }
 
 /// Cuts the WAL of an object behind its last captured transaction: a COMMIT that failed may have

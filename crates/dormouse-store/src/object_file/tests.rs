@@ -1,0 +1,222 @@
+//! The life of one object: created, written, backfilled, dropped, deleted.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::commit_log::{HeldLog, Position, Unavailable};
+use crate::error::StoreError;
+use crate::folder::beside;
+use crate::harness::{
+    add, entries, entry, integrity, key, open, options, settle, tally, wait_durable,
+};
+use crate::object_file::Access;
+use crate::store::Store;
+
+fn files_of(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.join("objects")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                found.push(entry.file_name().into_string().unwrap());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn reading_an_object_that_does_not_exist_creates_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
+
+    assert!(entries(&mut object).is_empty());
+    object.begin(Access::Write).unwrap();
+    object.connection().execute("DELETE FROM entry WHERE n = 1", []).unwrap();
+    let commit = object.commit(entry(&object)).unwrap();
+
+    assert_eq!(commit.position, None);
+    assert!(!object.exists() && object.created_at().is_none());
+    object.hibernate().unwrap();
+    assert_eq!(files_of(dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn the_first_write_creates_the_file_and_hibernation_leaves_only_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
+
+    let commit = add(&mut object, 1).unwrap();
+
+    assert_eq!(commit.position, Some(Position::new(1)));
+    assert!(object.exists());
+    assert_eq!(object.created_at(), Some(Timestamp::from_ms(1_000)));
+    assert_eq!(integrity(&object), "ok");
+    settle(&store, &object);
+    object.hibernate().unwrap();
+    let files = files_of(dir.path());
+    assert_eq!(files.len(), 1, "{files:?}");
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
+    assert!(object.exists());
+    assert_eq!(entries(&mut object), [1]);
+}
+
+#[test]
+fn a_rolled_back_transaction_leaves_no_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
+
+    for n in [1, 2] {
+        object.begin(Access::Write).unwrap();
+        object.connection().execute("INSERT INTO entry VALUES (9, 'x')", []).unwrap();
+        assert_eq!(object.changes(), 1);
+        object.rollback().unwrap();
+        assert_eq!(entries(&mut object).len(), n - 1);
+        add(&mut object, u32::try_from(n).unwrap()).unwrap();
+    }
+
+    assert_eq!(entries(&mut object), [1, 2]);
+    assert_eq!(object.newest_position(), Position::new(2));
+}
+
+#[test]
+fn what_is_not_durable_is_not_backfilled() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Arc::new(HeldLog::new());
+    let store = Store::open_with_log(options(dir.path()).0, Arc::clone(&log) as _).unwrap();
+    let template = tally();
+    let mut object = store.open_object(&key("a"), &template).unwrap();
+    add(&mut object, 1).unwrap();
+    add(&mut object, 2).unwrap();
+
+    log.release_next().unwrap();
+    assert!(matches!(object.backfill(), Err(StoreError::NotDurable)));
+    assert_eq!(fs::read(object.path()).unwrap(), template.file_image());
+
+    log.release_all();
+    object.backfill().unwrap();
+    assert_ne!(fs::read(object.path()).unwrap(), template.file_image());
+    assert_eq!(fs::metadata(beside(object.path(), "-wal")).unwrap().len(), 0);
+    assert_eq!(store.stats().objects_to_backfill, 0);
+}
+
+#[test]
+fn transactions_after_a_backfill_are_captured_with_the_new_salts() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
+    for n in 0..30 {
+        add(&mut object, n).unwrap();
+        if n % 7 == 0 {
+            settle(&store, &object);
+            object.backfill().unwrap();
+        }
+    }
+    assert_eq!(entries(&mut object), (0..30).collect::<Vec<_>>());
+    assert_eq!(object.newest_position(), Position::new(30));
+}
+
+#[test]
+fn an_object_dropped_without_hibernation_is_whole_when_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Arc::new(HeldLog::new());
+    let store = Store::open_with_log(options(dir.path()).0, Arc::clone(&log) as _).unwrap();
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
+    add(&mut object, 1).unwrap();
+    add(&mut object, 2).unwrap();
+    object.begin(Access::Write).unwrap();
+    object.connection().execute("INSERT INTO entry VALUES (9, 'x')", []).unwrap();
+    drop(object);
+
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
+
+    assert_eq!(object.newest_position(), Position::new(2), "its readers have to wait for it");
+    assert_eq!(entries(&mut object), [1, 2]);
+    add(&mut object, 3).unwrap();
+    log.release_all();
+    object.hibernate().unwrap();
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
+    assert_eq!(entries(&mut object), [1, 2, 3]);
+    assert_eq!(store.stats().objects_to_backfill, 0);
+}
+
+#[test]
+fn a_deleted_object_starts_anew_with_another_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let template = tally();
+    let mut object = store.open_object(&key("a"), &template).unwrap();
+    let epoch = object.epoch();
+    add(&mut object, 1).unwrap();
+    assert_eq!(object.epoch(), epoch, "creating is not resetting");
+
+    let deleted = object.delete().unwrap();
+
+    assert!(!object.exists());
+    assert_eq!((deleted, object.newest_position()), (Position::new(2), Position::new(2)));
+    assert_ne!(object.epoch(), epoch);
+    assert_eq!(object.epoch(), store.epoch(&key("a"), 1));
+    assert!(entries(&mut object).is_empty());
+    wait_durable(store.commit_log(), deleted);
+    assert_eq!(store.catalog().get(&key("a")).unwrap(), None);
+    object.hibernate().unwrap();
+    store.shut_down().unwrap();
+    drop(store);
+    assert_eq!(files_of(dir.path()), Vec::<String>::new());
+    let store = open(dir.path());
+    let object = store.open_object(&key("a"), &template).unwrap();
+    assert_eq!(object.epoch(), store.epoch(&key("a"), 1));
+}
+
+#[test]
+fn an_object_deleted_and_written_again_before_the_deletion_is_durable_keeps_only_the_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Arc::new(HeldLog::new());
+    let store = Store::open_with_log(options(dir.path()).0, Arc::clone(&log) as _).unwrap();
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
+    add(&mut object, 1).unwrap();
+    log.release_all();
+    object.backfill().unwrap();
+    let before = fs::read(object.path()).unwrap();
+    object.delete().unwrap();
+    drop(object);
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
+    assert!(!object.exists());
+
+    add(&mut object, 2).unwrap();
+
+    assert_eq!(fs::read(object.path()).unwrap(), before, "a crash now brings the old one back");
+    assert_eq!(entries(&mut object), [2]);
+    log.release_all();
+    object.hibernate().unwrap();
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
+    assert_eq!(entries(&mut object), [2]);
+    assert_eq!(object.epoch(), store.epoch(&key("a"), 1));
+    assert_eq!(store.stats().objects_to_backfill, 0);
+}
+
+#[test]
+fn without_room_nothing_that_may_write_begins_and_reading_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Arc::new(HeldLog::new());
+    let store = Store::open_with_log(options(dir.path()).0, Arc::clone(&log) as _).unwrap();
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
+    add(&mut object, 1).unwrap();
+
+    log.refuse(Some(Unavailable::NoRoom));
+
+    assert!(matches!(add(&mut object, 2), Err(StoreError::Unavailable(Unavailable::NoRoom))));
+    assert!(matches!(object.delete(), Err(StoreError::Unavailable(Unavailable::NoRoom))));
+    assert_eq!(entries(&mut object), [1]);
+    log.refuse(None);
+    add(&mut object, 2).unwrap();
+}
