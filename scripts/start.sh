@@ -9,4 +9,4 @@ source scripts/require.sh
 require_c_compiler
 
 cargo build --release --locked -p dormouse-server
-exec ./target/release/dormouse serve "$@"
+exec "${CARGO_TARGET_DIR:-./target}/release/dormouse" serve "$@"
