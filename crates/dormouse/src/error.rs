@@ -162,6 +162,14 @@ impl From<rusqlite::Error> for Error {
                 source: Some(Box::new(err)),
                 ..Error::unavailable("no space left to store this; nothing changed")
             },
+            // One value is over the bound that the store sets on a whole transaction.
+            Some(rusqlite::ErrorCode::TooBig) => Error {
+                source: Some(Box::new(err)),
+                ..Error::new(
+                    ErrorCode::PayloadTooLarge,
+                    "the call stores too much at once; nothing changed",
+                )
+            },
             _ => Error::internal(err),
         }
     }

@@ -9,16 +9,14 @@ use std::time::Duration;
 use dormouse_store::{Access, Clock, Key, Position, StoreError, Timestamp};
 use serde_json::Value;
 
+use crate::catch_up::{page_after, resume, splice, start_over};
 use crate::cx::Cx;
 use crate::error::{Error, ErrorCode};
-use crate::event_log::{LogBounds, LogLimits, Offset};
+use crate::event_log::{LogLimits, Offset};
 use crate::idempotency::Fingerprint;
 use crate::methods::{Handler, Methods};
 use crate::object::Object;
 use crate::session::{Caller, Session, SessionId};
-
-/// Most bytes of events in one answer to a socket that catches up.
-const PAGE_BYTES_MAX: usize = 256 << 10;
 
 /// Most events that one step of trimming deletes: about a millisecond.
 const TRIM_EVENTS_MAX: u64 = 256;
@@ -558,72 +556,6 @@ impl<O: Object> Live<O> {
             }
         }
     }
-}
-
-/// `resumed`, and the first of what was missed.
-fn resume<O: Object>(cx: &Cx<O>, attach: &Attach, since: Offset) -> Result<Attached, Error> {
-    let tail = cx.log.tail;
-    let replayed = if attach.mask == u128::MAX {
-        tail.get() - since.get()
-    } else {
-        LogBounds::count_passing(cx.file.connection(), since, cx.types(), attach.mask)?
-    };
-    let direct = format!(
-        r#"{{"type":"resumed","epoch":"{}","offset":{},"replayed":{replayed},"session":"{}"}}"#,
-        cx.epoch(),
-        tail.get(),
-        attach.session.id,
-    );
-    Ok(Attached { direct: Some(direct), page: page_after(cx, since)? })
-}
-
-/// The kind's `initial`, at the tail.
-fn start_over<O: Object>(object: &O, cx: &Cx<O>, session: &Session) -> Result<Attached, Error> {
-    let tail = cx.log.tail;
-    let initial = object.initial(cx, session)?;
-    let direct = initial
-        .map(|event| serde_json::to_string(&event))
-        .transpose()
-        .map_err(Error::internal)?
-        .map(|body| {
-            let position = format!(
-                r#""epoch":"{}","offset":{},"session":"{}""#,
-                cx.epoch(),
-                tail.get(),
-                session.id
-            );
-            splice(&body, &position)
-        });
-    Ok(Attached { direct, page: Page { events: Vec::new(), reached: tail, tail: true } })
-}
-
-fn page_after<O: Object>(cx: &Cx<O>, since: Offset) -> Result<Page, Error> {
-    let mut events = Vec::new();
-    let mut reached = since;
-    let mut bytes = 0;
-    LogBounds::replay(cx.file.connection(), since, |event| {
-        // One event always fits, or a large one would never be passed.
-        if bytes > 0 && bytes + event.body.len() > PAGE_BYTES_MAX {
-            return false;
-        }
-        bytes += event.body.len();
-        reached = event.offset;
-        let type_index = cx.types().index(event.event_type);
-        events.push(EncodedEvent::logged(event.offset, type_index, event.body));
-        true
-    })?;
-    Ok(Page { events, reached, tail: reached == cx.log.tail })
-}
-
-/// Adds fields at the end of a JSON object that has at least one field.
-fn splice(object: &str, fields: &str) -> String {
-    let open = object.strip_suffix('}').unwrap_or(object);
-    let mut spliced = String::with_capacity(object.len() + fields.len() + 1);
-    spliced.push_str(open);
-    spliced.push(',');
-    spliced.push_str(fields);
-    spliced.push('}');
-    spliced
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {

@@ -31,6 +31,7 @@ mod listing;
 mod page_limit;
 mod random;
 
+mod catch_up;
 mod instance;
 mod kind;
 mod test_object;
