@@ -239,11 +239,13 @@ async fn a_transaction_over_the_limit_is_refused_whole() {
     let server = misbehaving().start().await;
     let mut socket = open(&server).await;
 
-    let fits = call(&server, "fill", json!({"bytes": 8 << 20})).await;
-    let too_large = call(&server, "fill", json!({"bytes": 24 << 20})).await;
+    let fits = call(&server, "fill", json!({"values": 1, "bytes": 8 << 20})).await;
+    let value_too_large = call(&server, "fill", json!({"values": 1, "bytes": 24 << 20})).await;
+    let sum_too_large = call(&server, "fill", json!({"values": 3, "bytes": 8 << 20})).await;
 
     assert!(fits.is_data(), "{fits:?}");
-    assert_eq!(too_large.code(), "PAYLOAD_TOO_LARGE");
+    assert_eq!(value_too_large.code(), "PAYLOAD_TOO_LARGE");
+    assert_eq!(sum_too_large.code(), "PAYLOAD_TOO_LARGE");
     assert_untouched(&server, &mut socket).await;
     assert_alive(&server, &mut socket).await;
 }

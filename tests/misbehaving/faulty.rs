@@ -71,6 +71,14 @@ pub(crate) struct Size {
     bytes: u32,
 }
 
+/// So many values of so many bytes each.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Filler {
+    values: u32,
+    bytes: u32,
+}
+
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Sabotage {
@@ -203,8 +211,10 @@ impl Faulty {
         Ok(Value { value: self.value })
     }
 
-    fn fill(&mut self, cx: &mut Cx<Self>, input: Size) -> Result<Value, Error> {
-        cx.sql().execute(INSERT_FILLER, [input.bytes])?;
+    fn fill(&mut self, cx: &mut Cx<Self>, input: Filler) -> Result<Value, Error> {
+        for _ in 0..input.values {
+            cx.sql().execute(INSERT_FILLER, [input.bytes])?;
+        }
         Ok(Value { value: self.value })
     }
 
