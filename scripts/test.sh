@@ -23,10 +23,7 @@ step "servers that the tests start"
 cargo build --workspace --bins --locked
 
 step "browser tests"
-target=${CARGO_TARGET_DIR:-target}
-DORMOUSE_BIN=$(realpath "$target/debug/dormouse")
-export DORMOUSE_BIN
-npm test --prefix tests/browser
+DORMOUSE_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/dormouse") npm test --prefix tests/browser
 
 step "documentation tests"
 cargo test --workspace --doc --locked --quiet
