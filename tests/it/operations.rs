@@ -83,6 +83,41 @@ async fn metrics_are_described_and_name_no_object() {
 }
 
 #[tokio::test]
+async fn the_journal_says_how_it_groups_transactions_and_how_long_a_sync_takes() {
+    let server = Server::start().await;
+    let before = server.metrics().await;
+    for _ in 0..20 {
+        server.mutate("counter.increment", json!({"name": "a"})).await.data();
+    }
+
+    let after = server.metrics().await;
+
+    let grown = |name: &str| after.get(name).unwrap() - before.get(name).unwrap();
+    for histogram in [
+        "dormouse_journal_batch_transactions",
+        "dormouse_journal_batch_bytes",
+        "dormouse_journal_sync_seconds",
+    ] {
+        assert!(after.is_described(histogram), "{histogram}");
+        let count = grown(&format!("{histogram}_count"));
+        assert!(count >= 20.0, "each answer waited for a sync: {histogram} {count}");
+        assert!(grown(&format!("{histogram}_sum")) > 0.0, "{histogram}");
+        let bucket = format!("{histogram}_bucket");
+        let buckets: Vec<f64> = after
+            .samples()
+            .filter(|sample| sample.name == bucket)
+            .map(|sample| sample.value)
+            .collect();
+        assert!(buckets.len() > 5 && buckets.is_sorted(), "{histogram}: {buckets:?}");
+        assert_eq!(buckets.last().copied(), after.get(&format!("{histogram}_count")));
+    }
+    let transactions = grown("dormouse_journal_batch_transactions_sum");
+    assert_eq!(grown("dormouse_journal_appended_position"), transactions);
+    assert_eq!(grown("dormouse_journal_durable_position"), transactions);
+    assert!(after.is_described("dormouse_journal_checkpointed_position"));
+}
+
+#[tokio::test]
 async fn the_page_is_inside_the_binary_and_loads_nothing_from_elsewhere() {
     let server = Server::start().await;
 

@@ -3,13 +3,15 @@
 //! Every number is read from where it is counted at the moment somebody asks. Labels are closed
 //! sets: never a kind's object, a connection or a user.
 
-use dormouse_store::{SYNC_TIME_BOUNDS, StoreStats};
+use dormouse_store::{Histogram, StoreStats};
 use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+    self, Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType,
 };
 use prometheus::{Encoder as _, TextEncoder};
 
 use crate::http::FrontDoor;
+
+const NS_PER_SECOND: f64 = 1e9;
 
 /// Everything there is to measure, as text.
 ///
@@ -145,8 +147,24 @@ fn store(stats: &StoreStats, families: &mut Vec<MetricFamily>) {
             "Newest position in the catalog.",
             stats.catalogued.get(),
         ),
-        counter("dormouse_journal_batches_total", "Batches written.", stats.batches),
-        counter("dormouse_journal_bytes_total", "Bytes written.", stats.bytes),
+        histogram(
+            "dormouse_journal_batch_transactions",
+            "Transactions per batch: written at once, and made durable by one sync.",
+            &stats.batch_transactions,
+            1.0,
+        ),
+        histogram(
+            "dormouse_journal_batch_bytes",
+            "Bytes of records per batch.",
+            &stats.batch_bytes,
+            1.0,
+        ),
+        histogram(
+            "dormouse_journal_sync_seconds",
+            "Time of one fdatasync of the journal.",
+            &stats.sync_time_ns,
+            NS_PER_SECOND,
+        ),
         gauge(
             "dormouse_journal_segments_in_use",
             "Segments that hold records.",
@@ -162,27 +180,26 @@ fn store(stats: &StoreStats, families: &mut Vec<MetricFamily>) {
             "Objects with transactions that are only in their WAL.",
             stats.objects_to_backfill,
         ),
-        sync_time(stats),
     ]);
 }
 
-fn sync_time(stats: &StoreStats) -> MetricFamily {
+/// `per_unit` is how many of the values counted make one of what the metric is named for.
+fn histogram(name: &str, help: &str, values: &Histogram, per_unit: f64) -> MetricFamily {
     let mut cumulative = 0;
-    let mut histogram = Histogram::default();
-    let buckets = SYNC_TIME_BOUNDS.iter().zip(&stats.sync_time_buckets).map(|(bound, count)| {
+    let buckets = values.bounds.iter().zip(&values.counts).map(|(bound, count)| {
         cumulative += count;
         let mut bucket = Bucket::default();
-        bucket.set_upper_bound(bound.as_secs_f64());
+        bucket.set_upper_bound(as_f64(*bound) / per_unit);
         bucket.set_cumulative_count(cumulative);
         bucket
     });
+    let mut histogram = proto::Histogram::default();
     histogram.set_bucket(buckets.collect());
-    histogram.set_sample_count(stats.sync_time_buckets.iter().sum());
-    histogram.set_sample_sum(stats.sync_time_total.as_secs_f64());
+    histogram.set_sample_count(values.count());
+    histogram.set_sample_sum(as_f64(values.sum) / per_unit);
     let mut metric = Metric::default();
     metric.set_histogram(histogram);
-    let help = "Time of one fdatasync of the journal.";
-    family("dormouse_journal_sync_seconds", help, MetricType::HISTOGRAM, vec![metric])
+    family(name, help, MetricType::HISTOGRAM, vec![metric])
 }
 
 fn gauge(name: &str, help: &str, value: u64) -> MetricFamily {

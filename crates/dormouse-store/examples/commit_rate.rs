@@ -71,11 +71,11 @@ fn main() -> Outcome<()> {
         let (rate, refused) = commit_rate(&store, &template, &clock, threads, objects)?;
         let stats = store.stats();
         let commits = stats.appended.get() - before.appended.get();
-        let batches = (stats.batches - before.batches).max(1);
+        let batches = (stats.batch_bytes.count() - before.batch_bytes.count()).max(1);
         println!(
             "{objects:>5} objects, {threads} threads, {IN_FLIGHT_MAX} in flight      {rate:>9.0} commits/s \
              ({} bytes each, {} per batch, {refused} refused for want of room)",
-            (stats.bytes - before.bytes) / commits.max(1),
+            (stats.batch_bytes.sum - before.batch_bytes.sum) / commits.max(1),
             commits / batches,
         );
     }

@@ -68,6 +68,6 @@ pub use error::{OpenError, StoreError};
 pub use key::{ID_CHARS_MAX, KIND_CHARS_MAX, Key, KeyError};
 pub use object_file::{Access, Commit, ObjectFile};
 pub use options::{Durability, StoreOptions};
-pub use stats::{SYNC_TIME_BOUNDS, StoreStats};
+pub use stats::{Histogram, StoreStats};
 pub use store::{Epoch, Store};
 pub use template::{MigrationSet, Template, TemplateError};

@@ -89,7 +89,9 @@ impl Writer {
         self.end.position = position;
         self.end.chain = chain;
         let left = self.current.as_ref().map_or(0, |current| current.left(&self.shared));
-        self.shared.note_written(records_bytes, left);
+        let transactions = batch.ends.len() as u64;
+        self.shared.room.written(records_bytes, left);
+        self.shared.counters.count_batch(transactions, records_bytes);
         self.shared.publish(position);
         batch.clear();
         self.batch = batch;
@@ -177,10 +179,5 @@ impl Shared {
         queue.writer_waits = false;
         std::mem::swap(&mut queue.batch, batch);
         true
-    }
-
-    fn note_written(&self, records_bytes: u64, current_left: u64) {
-        self.room.written(records_bytes, current_left);
-        self.counters.count_batch(records_bytes);
     }
 }
