@@ -12,6 +12,11 @@ start *args:
 test:
     scripts/test.sh
 
+# Run RUNS simulations of the store, from seed SEED on. A seed that fails is printed.
+sim seed runs:
+    SIM_SEED={{ seed }} SIM_RUNS={{ runs }} cargo test --release -p dormouse-store --lib -- \
+        --exact simulator::tests::the_seeds_of_the_environment_hold --nocapture
+
 # Formatting and lints only.
 lint:
     cargo fmt --all --check

@@ -94,6 +94,9 @@ pub struct Catalog {
     ledger: Arc<Ledger>,
     progress: Arc<Progress>,
     readers: Mutex<Vec<Connection>>,
+    /// Set if the catalog has no thread: then whoever asks does its work.
+    #[cfg(test)]
+    by_hand: Option<Arc<CatalogFollower>>,
 }
 
 /// How far the catalog has come.
@@ -105,7 +108,20 @@ pub(crate) struct Progress {
 
 impl Catalog {
     pub(crate) fn new(path: PathBuf, ledger: Arc<Ledger>, progress: Arc<Progress>) -> Catalog {
-        Catalog { path, ledger, progress, readers: Mutex::new(Vec::new()) }
+        Catalog {
+            path,
+            ledger,
+            progress,
+            readers: Mutex::new(Vec::new()),
+            #[cfg(test)]
+            by_hand: None,
+        }
+    }
+
+    /// Has whoever asks do the work of the catalog's thread.
+    #[cfg(test)]
+    pub(crate) fn without_thread(self, follower: Arc<CatalogFollower>) -> Catalog {
+        Catalog { by_hand: Some(follower), ..self }
     }
 
     /// Objects of one kind, by id in ascending order of bytes.
@@ -195,6 +211,10 @@ impl Catalog {
         let durable = self.ledger.durable();
         if self.progress.applied() >= durable {
             return Ok(());
+        }
+        #[cfg(test)]
+        if let Some(follower) = &self.by_hand {
+            return Ok(follower.apply_durable(&self.ledger)?);
         }
         self.ledger.hurry();
         if self.progress.wait_for(durable, CATCH_UP_MAX) {

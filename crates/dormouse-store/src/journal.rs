@@ -44,6 +44,19 @@ use crate::stats::{Counters, StoreStats};
 pub(crate) struct Journal {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// With [`Background::ByHand`], until a write fails.
+    #[cfg(test)]
+    writer: Mutex<Option<Writer>>,
+}
+
+/// Who does what a store does in the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Background {
+    /// Threads of its own.
+    Threads,
+    /// A test, step by step: nothing happens in between.
+    #[cfg(test)]
+    ByHand,
 }
 
 /// How to start a journal.
@@ -64,6 +77,7 @@ pub(crate) struct JournalOptions {
     pub next_number: u64,
     pub end: JournalEnd,
     pub nonce_seed: u64,
+    pub background: Background,
 }
 
 /// Where a journal ends, and a new segment begins.
@@ -150,12 +164,50 @@ impl Journal {
             counters: Counters::default(),
         });
         let writer = Writer::new(Arc::clone(&shared), options.end, options.nonce_seed);
-        let preparer = Arc::clone(&shared);
-        let threads = vec![
-            spawn("journal-writer", move || writer.run())?,
-            spawn("journal-preparer", move || preparer.pool.prepare_until_stopped())?,
-        ];
-        Ok(Journal { shared, threads: Mutex::new(threads) })
+        let mut journal = Journal {
+            shared,
+            threads: Mutex::default(),
+            #[cfg(test)]
+            writer: Mutex::default(),
+        };
+        match options.background {
+            Background::Threads => {
+                let preparer = Arc::clone(&journal.shared);
+                *journal.threads.get_mut() = vec![
+                    spawn("journal-writer", move || writer.run())?,
+                    spawn("journal-preparer", move || preparer.pool.prepare_until_stopped())?,
+                ];
+            }
+            #[cfg(test)]
+            Background::ByHand => {
+                // There is nobody whom a writer without a segment could wait for.
+                journal.shared.pool.stop();
+                *journal.writer.get_mut() = Some(writer);
+            }
+        }
+        Ok(journal)
+    }
+
+    /// Does what the writer's thread does when something is queued. `false` if nothing was, or the
+    /// journal has failed.
+    #[cfg(test)]
+    pub(crate) fn step_writer(&self) -> bool {
+        let mut slot = self.writer.lock();
+        match slot.as_mut().map(Writer::step) {
+            Some(Ok(has_written)) => has_written,
+            Some(Err(err)) => {
+                *slot = None;
+                self.shared.fail(&err);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// The newest position that was queued.
+    #[cfg(test)]
+    pub(crate) fn appended(&self) -> Position {
+        Position::new(self.shared.appended.load(Ordering::Acquire))
     }
 
     /// Makes a segment ready, if there are too few.
@@ -208,6 +260,8 @@ impl Journal {
         }
         self.shared.pool.stop();
         threads.for_each(join);
+        #[cfg(test)]
+        while self.step_writer() {}
     }
 }
 

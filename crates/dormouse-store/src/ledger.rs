@@ -35,8 +35,8 @@ pub(crate) struct Ledger {
     log: Arc<dyn CommitLog>,
     state: Mutex<State>,
     changed: Condvar,
-    removals: Mutex<HashMap<Key, Removal>>,
-    left_open: Mutex<HashMap<Key, LeftOpen>>,
+    removals: Mutex<BTreeMap<Key, Removal>>,
+    left_open: Mutex<BTreeMap<Key, LeftOpen>>,
 }
 
 #[derive(Debug, Default)]
@@ -218,7 +218,7 @@ impl Ledger {
     }
 
     /// The files of deleted objects that are still there. While this is held, none is removed.
-    pub(crate) fn removals(&self) -> MutexGuard<'_, HashMap<Key, Removal>> {
+    pub(crate) fn removals(&self) -> MutexGuard<'_, BTreeMap<Key, Removal>> {
         self.removals.lock()
     }
 
@@ -229,7 +229,7 @@ impl Ledger {
 
     /// Takes the notes of all objects that were closed with pages in their WAL.
     pub(crate) fn all_left_open(&self) -> Vec<(Key, LeftOpen)> {
-        self.left_open.lock().drain().collect()
+        std::mem::take(&mut *self.left_open.lock()).into_iter().collect()
     }
 
     /// Takes the note of an object that was closed with pages in its WAL.

@@ -59,6 +59,9 @@ pub mod repair;
 #[cfg(test)]
 mod harness;
 
+#[cfg(test)]
+mod simulator;
+
 pub use catalog::{Catalog, CatalogEntry, CatalogRow, DueObject, SUMMARY_BYTES_MAX};
 pub use clock::{Clock, SystemClock, TestClock, Timestamp, TimestampError};
 #[cfg(any(test, feature = "test-util"))]

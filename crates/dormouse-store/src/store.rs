@@ -16,6 +16,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use self::epoch::Epoch;
+#[cfg(test)]
+pub(crate) use self::opening::Ground;
 use crate::catalog::{Catalog, CatalogFollower};
 use crate::checkpoint::Checkpointer;
 use crate::clock::Clock;
@@ -165,6 +167,24 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn step_preparer(&self) -> io::Result<()> {
         self.shared.journal.as_ref().map_or(Ok(()), |journal| journal.prepare())
+    }
+
+    /// Where an object's database is or would be.
+    #[cfg(test)]
+    pub(crate) fn object_path(&self, key: &Key) -> std::path::PathBuf {
+        self.shared.folder.object_path(key)
+    }
+
+    /// Does what the journal's writer does when something is queued.
+    #[cfg(test)]
+    pub(crate) fn step_writer(&self) -> bool {
+        self.shared.journal.as_ref().is_some_and(|journal| journal.step_writer())
+    }
+
+    /// Does what the catalog's thread does when something is durable.
+    #[cfg(test)]
+    pub(crate) fn step_catalog(&self) -> rusqlite::Result<()> {
+        self.shared.follower.apply_durable(&self.shared.ledger)
     }
 }
 

@@ -29,6 +29,10 @@ pub(crate) struct FaultyDisk {
 struct State {
     operations: u64,
     fault: Option<Fault>,
+    /// The planned error has happened.
+    has_failed: bool,
+    /// What it says it did, and did not.
+    skipped: Option<Skipped>,
     /// The process is dead: nothing works any more.
     is_dead: bool,
     is_full: bool,
@@ -48,6 +52,21 @@ pub(crate) enum Fault {
     Crash { at: u64 },
     /// Syncs from it on report an error.
     SyncError { at: u64 },
+    /// It reports an error; if it is a sync, so do all later syncs.
+    Error { at: u64 },
+}
+
+/// Operations that a disk leaves out, to break a rule of whoever relies on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Skipped {
+    /// Syncing single files of the journal.
+    SyncSegment,
+    /// Syncing everything that SQLite wrote.
+    SyncEverything,
+    /// Removing the WAL of an object.
+    RemoveWal,
+    /// Cutting or extending an object's database.
+    SetDatabaseLen,
 }
 
 /// What a crash does to what was not synced.
@@ -67,6 +86,8 @@ impl FaultyDisk {
         let state = State {
             operations: 0,
             fault: None,
+            has_failed: false,
+            skipped: None,
             is_dead: false,
             is_full: false,
             durable: files_below(root).into_iter().map(read_pair).collect(),
@@ -86,6 +107,26 @@ impl FaultyDisk {
     /// Makes everything fail that needs more space, or work again.
     pub(crate) fn set_full(&self, is_full: bool) {
         self.state.lock().is_full = is_full;
+    }
+
+    /// Leaves out all operations of a kind from now on.
+    pub(crate) fn skip(&self, skipped: Option<Skipped>) {
+        self.state.lock().skipped = skipped;
+    }
+
+    /// Ends the process: nothing works any more.
+    pub(crate) fn kill(&self) {
+        self.state.lock().is_dead = true;
+    }
+
+    /// Whether the process is dead.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state.lock().is_dead
+    }
+
+    /// Whether an error that was planned has been reported.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.lock().has_failed
     }
 
     /// Operations so far.
@@ -121,7 +162,16 @@ impl FaultyDisk {
         {
             state.is_dead = true;
         }
-        if state.is_dead { Err(io::Error::other("the process is dead")) } else { Ok(()) }
+        if state.is_dead {
+            return Err(io::Error::other("the process is dead"));
+        }
+        match state.fault {
+            Some(Fault::Error { at }) if state.operations == at => {
+                state.has_failed = true;
+                Err(io::Error::other("the disk has failed"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn operate_with_space(&self) -> io::Result<()> {
@@ -130,14 +180,34 @@ impl FaultyDisk {
     }
 
     fn operate_sync(&self) -> io::Result<()> {
-        self.operate()?;
-        let state = self.state.lock();
+        if let Err(err) = self.operate() {
+            let mut state = self.state.lock();
+            // What a failed sync leaves is unknown, and a second one that succeeds says nothing.
+            if state.has_failed {
+                state.fault = Some(Fault::SyncError { at: 0 });
+            }
+            return Err(err);
+        }
+        let mut state = self.state.lock();
         match state.fault {
             Some(Fault::SyncError { at }) if state.operations >= at => {
+                state.has_failed = true;
                 Err(io::Error::other("the disk cannot write"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether an operation on a file is to be left out.
+    fn skips(&self, skipped: Skipped, path: &Path) -> bool {
+        let name = path.to_string_lossy();
+        let is_concerned = match skipped {
+            Skipped::SyncSegment => name.contains("/journal/segment-"),
+            Skipped::SyncEverything => true,
+            Skipped::RemoveWal => name.contains("/objects/") && name.ends_with("-wal"),
+            Skipped::SetDatabaseLen => name.contains("/objects/") && name.ends_with(".db"),
+        };
+        is_concerned && self.state.lock().skipped == Some(skipped)
     }
 }
 
@@ -210,6 +280,9 @@ impl Disk for FaultyDisk {
 
     fn remove(&self, path: &Path) -> io::Result<bool> {
         self.operate()?;
+        if self.skips(Skipped::RemoveWal, path) {
+            return Ok(path.exists());
+        }
         self.state.lock().synced.remove(path);
         RealDisk.remove(path)
     }
@@ -248,8 +321,11 @@ impl Disk for FaultyDisk {
         Ok(())
     }
 
-    fn sync_everything(&self, _folder: &Path) -> io::Result<()> {
+    fn sync_everything(&self, folder: &Path) -> io::Result<()> {
         self.operate_sync()?;
+        if self.skips(Skipped::SyncEverything, folder) {
+            return Ok(());
+        }
         let mut state = self.state.lock();
         state.durable = files_below(&self.root).into_iter().map(read_pair).collect();
         state.synced.clear();
@@ -307,11 +383,17 @@ impl DiskFile for FaultyFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.disk.operate_with_space()?;
+        if self.disk.skips(Skipped::SetDatabaseLen, &self.path) {
+            return Ok(());
+        }
         self.real.set_len(len)
     }
 
     fn sync(&self) -> io::Result<()> {
         self.disk.operate_sync()?;
+        if self.disk.skips(Skipped::SyncSegment, &self.path) {
+            return Ok(());
+        }
         let bytes = fs::read(&self.path)?;
         self.disk.state.lock().note_synced(&self.path, bytes);
         Ok(())

@@ -62,6 +62,16 @@ impl Writer {
         }
     }
 
+    /// Writes what is queued, as one batch. `Ok(false)` if nothing is.
+    #[cfg(test)]
+    pub(super) fn step(&mut self) -> io::Result<bool> {
+        let is_empty = self.shared.queue.lock().batch.ends.is_empty();
+        if is_empty || !self.shared.wait_for_batch(&mut self.batch) {
+            return Ok(false);
+        }
+        self.write_batch().map(|()| true)
+    }
+
     fn write_batch(&mut self) -> io::Result<()> {
         let mut batch = std::mem::take(&mut self.batch);
         let records_bytes = batch.bytes.len() as u64;

@@ -18,11 +18,24 @@ use crate::error::OpenError;
 use crate::folder::{Folder, FolderState, boot_id, io_error, random_bytes};
 use crate::journal::scan::{BadRecord, survey};
 use crate::journal::segment::SegmentFile;
-use crate::journal::{self, Journal, JournalOptions};
+use crate::journal::{self, Background, Journal, JournalOptions};
 use crate::ledger::Ledger;
 use crate::object_file;
 use crate::options::{Durability, StoreOptions};
 use crate::recovery::{Recovered, recover};
+#[cfg(test)]
+use crate::simulator::{EarlyLog, TooEarly};
+
+/// What a store stands on, besides its options: a test may exchange each part.
+pub(crate) struct Ground {
+    pub disk: Arc<dyn Disk>,
+    /// `None` for a journal.
+    pub log: Option<Arc<dyn CommitLog>>,
+    pub background: Background,
+    /// Who takes what is queued for durable.
+    #[cfg(test)]
+    pub too_early: Option<TooEarly>,
+}
 
 impl Store {
     /// As [`open`](Self::open), on any disk.
@@ -31,7 +44,23 @@ impl Store {
         options: StoreOptions,
         log: Option<Arc<dyn CommitLog>>,
     ) -> Result<Store, OpenError> {
+        let ground = Ground {
+            disk,
+            log,
+            background: Background::Threads,
+            #[cfg(test)]
+            too_early: None,
+        };
+        Store::open_standing_on(ground, options)
+    }
+
+    /// As [`open`](Self::open), on anything.
+    pub(crate) fn open_standing_on(
+        ground: Ground,
+        options: StoreOptions,
+    ) -> Result<Store, OpenError> {
         options.check()?;
+        let disk = Arc::clone(&ground.disk);
         object_file::configure_sqlite();
         let folder = Folder::lock(&options.folder)?;
         let (mut state, is_new) = match folder.read_state(&*disk)? {
@@ -56,7 +85,7 @@ impl Store {
         state.boot_id = boot_id();
         let written = folder.write_state(&*disk, &state);
         written.map_err(|err| io_error("write", &folder.state_path(), err))?;
-        start(disk, options, log, folder, state, follower, recovered)
+        start(ground, options, folder, state, follower, recovered)
     }
 }
 
@@ -115,19 +144,19 @@ fn bring_up_to_date(
 }
 
 fn start(
-    disk: Arc<dyn Disk>,
+    ground: Ground,
     options: StoreOptions,
-    log: Option<Arc<dyn CommitLog>>,
     folder: Folder,
     state: FolderState,
     follower: Arc<CatalogFollower>,
     recovered: Recovered,
 ) -> Result<Store, OpenError> {
+    let disk = Arc::clone(&ground.disk);
     let segments_max = options.segments_max();
     let on_fatal: Arc<dyn Fn(&str) + Send + Sync> = Arc::from(options.on_fatal);
     let failed = |err| io_error("start the journal in", folder.root(), err);
     let end = recovered.end;
-    let (log, journal) = match log {
+    let (log, journal) = match ground.log {
         Some(log) => {
             let started = follower.start_at(log.durable());
             started.map_err(|source| OpenError::Catalog { path: folder.catalog_path(), source })?;
@@ -152,13 +181,26 @@ fn start(
                     next_number: recovered.next_number,
                     end,
                     nonce_seed: u64::from_le_bytes(std::array::from_fn(|index| seed[index])),
+                    background: ground.background,
                 })
                 .map_err(failed)?,
             );
             (Arc::clone(&journal) as Arc<dyn CommitLog>, Some(journal))
         }
     };
-    let ledger = Arc::new(Ledger::new(Arc::clone(&log)));
+    let log_for_ledger = Arc::clone(&log);
+    #[cfg(test)]
+    let (log, log_for_ledger) = match (ground.too_early, journal.clone()) {
+        (Some(TooEarly::Callers), Some(journal)) => {
+            let is_early = Arc::new(AtomicBool::new(true));
+            (Arc::new(EarlyLog { journal, is_early }) as _, log_for_ledger)
+        }
+        (Some(TooEarly::Ledger(is_early)), Some(journal)) => {
+            (log, Arc::new(EarlyLog { journal, is_early }) as _)
+        }
+        _ => (log, log_for_ledger),
+    };
+    let ledger = Arc::new(Ledger::new(log_for_ledger));
     let checkpointer = Arc::new(Checkpointer {
         disk: Arc::clone(&disk),
         root: folder.root().to_path_buf(),
@@ -169,9 +211,18 @@ fn start(
         checkpointed: AtomicU64::new(end.position.get()),
         signal: Signal::default(),
     });
-    let threads = start_threads(&ledger, &follower, &checkpointer).map_err(failed)?;
+    let threads = match ground.background {
+        Background::Threads => start_threads(&ledger, &follower, &checkpointer).map_err(failed)?,
+        #[cfg(test)]
+        Background::ByHand => Vec::new(),
+    };
     let progress = Arc::clone(follower.progress());
     let catalog = Catalog::new(folder.catalog_path(), Arc::clone(&ledger), progress);
+    #[cfg(test)]
+    let catalog = match ground.background {
+        Background::Threads => catalog,
+        Background::ByHand => catalog.without_thread(Arc::clone(&follower)),
+    };
     let shared = StoreShared {
         disk,
         clock: options.clock,
