@@ -2,8 +2,8 @@
 //! the queue, lets [`Instance`] run them, and gives what comes out to the lane's gate.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use actix::prelude::*;
 use dormouse::{Error, Instance, Offset, Outcome};
@@ -15,6 +15,7 @@ use crate::gate::{Answer, Held};
 use crate::lane::LaneState;
 use crate::object_ref::ObjectRef;
 use crate::router::Left;
+use crate::shared::Shared;
 
 /// Envelopes that an object handles before others on its lane get a turn.
 const TURN_ENVELOPES_MAX: usize = 32;
@@ -34,7 +35,7 @@ pub(crate) struct ObjectActor {
     object: ObjectRef,
     lane_index: usize,
     lane: Rc<LaneState>,
-    /// `None` while the file is being opened.
+    /// `None` before the file is opened.
     instance: Option<Instance>,
     /// How many outcomes of this object are in the gate.
     in_gate: Rc<Cell<usize>>,
@@ -74,21 +75,16 @@ impl ObjectActor {
         ObjectActor { object, lane_index, lane, instance: None, in_gate, is_stalled }
     }
 
-    /// Opens the file on a thread that may block, then looks at the queue.
+    /// Opens the file, then looks at the queue.
+    ///
+    /// On the lane: opening takes less time than the two changes of thread that a pool would cost.
+    /// `docs/decisions` has the numbers.
     fn open(&mut self, ctx: &mut Context<Self>) {
-        let shared = Arc::clone(&self.lane.shared);
-        let object = self.object.clone();
-        let opened = actix_rt::task::spawn_blocking(move || {
-            object.kind().open(&shared.store, object.key(), &shared.clock)
-        });
-        let opened = opened.into_actor(self).map(|opened, actor, ctx| {
-            let opened = opened.unwrap_or_else(|_| {
-                Err(Error::internal("opening the object panicked, or the server is stopping"))
-            });
-            actor.opened(opened, ctx);
-        });
-        // Nothing else is handled until the file is open.
-        ctx.wait(opened);
+        let Shared { store, clock, .. } = &*self.lane.shared;
+        let open = || self.object.kind().open(store, self.object.key(), clock);
+        let opened = catch_unwind(AssertUnwindSafe(open))
+            .unwrap_or_else(|_| Err(Error::internal("opening the object panicked")));
+        self.opened(opened, ctx);
     }
 
     fn opened(&mut self, opened: Result<Instance, Error>, ctx: &mut Context<Self>) {
@@ -98,7 +94,7 @@ impl ObjectActor {
                 stats.wakes.add(1);
                 self.instance = Some(instance);
                 self.object.entry().mailbox.lock().state = State::Running;
-                self.run(ctx);
+                ctx.notify(Run);
             }
             Err(err) => {
                 stats.wake_failures.add(1);
