@@ -24,6 +24,8 @@ pub(crate) struct Entry {
     /// map's shard, so that zero found under that lock means that nobody can come back.
     pub(crate) refs: AtomicUsize,
     pub(crate) mailbox: Mutex<Mailbox>,
+    /// Jobs that run for it, or whose results wait in its queue.
+    pub(crate) jobs: AtomicUsize,
     pub(crate) sessions: Mutex<SessionTable>,
 }
 
@@ -68,7 +70,7 @@ impl Entry {
         envelopes_max: usize,
     ) -> Result<Next, Box<(Envelope, Error)>> {
         let mut mailbox = self.mailbox.lock();
-        if mailbox.queue.len() >= envelopes_max {
+        if mailbox.queue.len() >= envelopes_max && envelope.is_refusable() {
             let err = Error::unavailable("too many calls wait for this object; try again later");
             return Err(Box::new((envelope, err)));
         }

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use dormouse::{Attach, Call, Error, Offset, Refill};
+use dormouse::{Attach, Call, Error, Finished, Key, Offset, Receipt, Refill};
 use dormouse_socket::SocketId;
 
 use crate::alarm_clock::Told;
+use crate::courier::Courier;
+use crate::jobs::Running;
 
 /// One input of an object.
 #[derive(Debug)]
@@ -31,11 +33,53 @@ pub(crate) enum Envelope {
         /// Where to send the answer.
         socket: SocketId,
     },
-    /// An alarm is due.
+    /// Messages of another object.
+    Deliver {
+        /// Has them, and brings the receipt back.
+        courier: Courier,
+    },
+    /// Somebody asks which of its messages were given up.
+    DeadLetters {
+        /// How many, at most.
+        limit: usize,
+        /// Who waits for a JSON array of them.
+        reply: Reply,
+    },
+    /// What became of messages to another object.
+    Settle {
+        /// Whom they were for.
+        receiver: Key,
+        /// What it did.
+        receipt: Receipt,
+    },
+    /// A job has ended.
+    JobDone {
+        /// Its result; `None` if it has none.
+        finished: Option<Finished>,
+        /// Dropped when the object has it.
+        running: Running,
+    },
+    /// An alarm or a message is due.
     Alarm {
         /// Dropped when the object is done.
         told: Told,
     },
+}
+
+impl Envelope {
+    /// Whether it may be refused when the queue is full. What is not is bounded elsewhere: by the
+    /// messages in the outbox, and by the object's jobs.
+    pub(crate) fn is_refusable(&self) -> bool {
+        match self {
+            Envelope::Call { .. }
+            | Envelope::Attach { .. }
+            | Envelope::Refill { .. }
+            | Envelope::Deliver { .. }
+            | Envelope::DeadLetters { .. }
+            | Envelope::Alarm { .. } => true,
+            Envelope::Settle { .. } | Envelope::JobDone { .. } => false,
+        }
+    }
 }
 
 /// The answer to a call.

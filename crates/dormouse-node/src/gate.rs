@@ -9,13 +9,15 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use dormouse::{Attached, Audience, Effect, EncodedEvent, Error, Timestamp};
+use dormouse::{Attached, Audience, Effect, EncodedEvent, Error, Receipt, Timestamp};
 use dormouse_socket::{Batch, BatchBuilder, CloseCode, SocketId, ToHub, TopicId, text_frame};
 use dormouse_store::Position;
 
 use crate::alarm_clock::Told;
+use crate::courier::{self, Courier};
 use crate::entry::Entry;
 use crate::envelope::{Answered, Reply};
+use crate::jobs;
 use crate::object_actor::Runner;
 use crate::object_ref::ObjectRef;
 use crate::shared::Shared;
@@ -29,7 +31,7 @@ pub(crate) struct Held {
     pub(crate) position: Position,
     pub(crate) effects: Vec<Effect>,
     pub(crate) answer: Answer,
-    /// When the object's earliest alarm comes.
+    /// When somebody must look at the object again.
     pub(crate) next_due: Option<Timestamp>,
     /// How many outcomes of this object are in the gate.
     pub(crate) in_gate: Rc<Cell<usize>>,
@@ -51,7 +53,14 @@ pub(crate) enum Answer {
         /// What it gets; an error closes it.
         attached: Result<Attached, Error>,
     },
-    /// To nobody: an alarm has been tried, and others of the object are.
+    /// To the sender of messages.
+    Courier {
+        /// Brings it there.
+        courier: Courier,
+        /// What became of them.
+        receipt: Receipt,
+    },
+    /// To nobody.
     Nobody,
     /// To the alarm clock: the object is done with its alarms.
     Alarms(Told),
@@ -121,13 +130,15 @@ impl Held {
             .iter()
             .map(|effect| match effect {
                 Effect::Broadcast { event, .. } => event.json.len(),
+                Effect::Send(parcel) => parcel.bytes(),
+                Effect::Job(_) => 0,
             })
             .sum();
         size_of::<Held>()
             + effects
             + match &self.answer {
                 Answer::Call { answered, .. } => answered.result.as_ref().map_or(0, String::len),
-                Answer::Nobody | Answer::Alarms(_) => 0,
+                Answer::Courier { .. } | Answer::Nobody | Answer::Alarms(_) => 0,
                 Answer::Socket { attached, .. } => attached.as_ref().map_or(0, |attached| {
                     attached.page.events.iter().map(|event| event.json.len()).sum()
                 }),
@@ -138,7 +149,7 @@ impl Held {
 /// What leaves in one go: the events of each object are joined to one batch, in order, and the
 /// answers to calls follow them. Dropping it sends the rest.
 struct Releases<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     groups: Vec<Group>,
     by_topic: HashMap<TopicId, usize>,
 }
@@ -151,7 +162,7 @@ struct Group {
 }
 
 impl<'a> Releases<'a> {
-    fn new(shared: &'a Shared) -> Releases<'a> {
+    fn new(shared: &'a Arc<Shared>) -> Releases<'a> {
         Releases { shared, groups: Vec::new(), by_topic: HashMap::new() }
     }
 
@@ -165,6 +176,8 @@ impl<'a> Releases<'a> {
         for effect in held.effects {
             match effect {
                 Effect::Broadcast { event, audience } => group.push(&event, audience),
+                Effect::Send(parcel) => courier::send(self.shared, group.object.clone(), parcel),
+                Effect::Job(job) => jobs::start(self.shared, group.object.clone(), job),
             }
         }
         if let Some(due) = held.next_due {
@@ -172,6 +185,7 @@ impl<'a> Releases<'a> {
         }
         match held.answer {
             Answer::Call { reply, answered } => group.answers.push((reply, answered)),
+            Answer::Courier { courier, receipt } => courier.settle(receipt),
             Answer::Nobody => {}
             Answer::Alarms(told) => drop(told),
             Answer::Socket { socket, attached } => {

@@ -15,6 +15,8 @@
 //! * **Per-object order.** The gate is first in, first out.
 //! * **No lost envelope.** Envelopes are in the object's queue, never in a mailbox. Leaving
 //!   succeeds only under the queue's lock, when the queue is empty. Dropping a [`Reply`] answers it.
+//! * **A parcel is settled.** Whatever becomes of messages that left an object, it is told: by a receipt,
+//!   or by dropping the [`Courier`](courier::Courier).
 //! * **Sockets outlive objects.** The session table belongs to the entry, not to the actor.
 
 mod config;
@@ -26,7 +28,9 @@ mod envelope;
 mod sessions;
 
 mod alarm_clock;
+mod courier;
 mod gate;
+mod jobs;
 mod lane;
 mod object_actor;
 mod router;

@@ -59,6 +59,7 @@ impl Node {
             kinds,
             entries: Arc::new(Entries::new()),
             router: OnceLock::new(),
+            jobs: OnceLock::new(),
             topics: AtomicU64::new(1),
             is_stopping: AtomicBool::new(false),
             alarm_clock: AlarmClock::new(),
@@ -72,6 +73,9 @@ impl Node {
                 Lane::start_in_arbiter(&arbiter.handle(), move |_| Lane::new(index, shared))
             })
             .collect();
+        let job_arbiter = Arbiter::new();
+        shared.jobs.set(job_arbiter.handle()).expect("jobs are started once");
+        arbiters.push(job_arbiter);
         // The router is on a thread of its own: a busy lane must not delay wakes on the others.
         let router_arbiter = Arbiter::new();
         let router = Router::start_in_arbiter(&router_arbiter.handle(), {
@@ -137,6 +141,12 @@ impl Node {
         if object.entry().sessions.lock().remove(socket) {
             self.shared.stats.sessions.down();
         }
+    }
+
+    /// Asks for the newest messages of an object that were given up, newest first: a JSON array of
+    /// [`DeadLetter`](dormouse::DeadLetter)s. Wakes the object.
+    pub fn dead_letters(&self, object: &ObjectRef, limit: usize, reply: Reply) {
+        self.shared.push(object, Envelope::DeadLetters { limit, reply });
     }
 
     /// What the node knows about an object right now. Wakes nothing.

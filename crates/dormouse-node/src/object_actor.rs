@@ -4,9 +4,10 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
-use dormouse::{Error, Instance, Offset, Outcome};
+use dormouse::{Error, Instance, Offset, Outcome, Receipt};
 
 use crate::alarm_clock::Told;
 use crate::entry::State;
@@ -182,31 +183,65 @@ impl ObjectActor {
                 let outcome = instance.refill(&refill);
                 self.hold(outcome, |attached, _| Answer::Socket { socket, attached });
             }
-            Envelope::Alarm { told } => self.fire_alarms(told),
+            Envelope::Deliver { courier } => {
+                let outcome = instance.receive(&courier.parcel());
+                self.lane.shared.stats.parcels.add(1);
+                if let Some(err) = outcome.result.as_ref().ok().and_then(Receipt::fault) {
+                    self.lane.shared.stats.handler_faults.add(1);
+                    log_fault(&self.object, err, "message failed");
+                }
+                // Dropping the courier says that nothing was tried, as a failed outcome does.
+                self.hold(outcome, |receipt, _| match receipt {
+                    Ok(receipt) => Answer::Courier { courier, receipt },
+                    Err(_) => Answer::Nobody,
+                });
+            }
+            Envelope::DeadLetters { limit, reply } => {
+                let outcome = instance.dead_letters(limit);
+                self.hold(outcome, |letters, tail| {
+                    let json = |letters| serde_json::to_string(&letters).map_err(Error::internal);
+                    let result = letters.and_then(json);
+                    Answer::Call { reply, answered: Answered { result, tail, is_replay: false } }
+                });
+            }
+            Envelope::Settle { receiver, receipt } => {
+                let outcome = instance.settle(&receiver, &receipt);
+                self.hold(outcome, |_, _| Answer::Nobody);
+            }
+            Envelope::JobDone { finished, running } => {
+                let outcome = instance.finish_job(finished);
+                self.lane.shared.stats.jobs.add(1);
+                self.hold(outcome, |_, _| Answer::Nobody);
+                drop(running);
+            }
+            Envelope::Alarm { told } => self.fire_due(told),
         }
     }
 
-    /// Tries the alarms that are due, each in a transaction of its own.
-    fn fire_alarms(&mut self, told: Told) {
+    /// Sends messages that are due, and tries the alarms that are, each in a transaction of its own.
+    fn fire_due(&mut self, told: Told) {
         let Some(instance) = &mut self.instance else { return };
+        let sent = instance.send_due();
+        let is_sent = sent.result.is_ok();
         let mut outcomes = Vec::new();
-        loop {
+        while !instance.is_broken() {
             let outcome = instance.fire_alarm();
             let has_more = outcome.result.as_ref().is_ok_and(|fired| fired.has_more);
             outcomes.push(outcome);
             // The clock tells it again when there are more than fit a turn.
-            if !has_more || outcomes.len() == TURN_ENVELOPES_MAX || instance.is_broken() {
+            if !has_more || outcomes.len() == TURN_ENVELOPES_MAX {
                 break;
             }
         }
+        self.hold(sent, |_, _| Answer::Nobody);
         let mut told = Some(told);
-        let last = outcomes.len() - 1;
+        let last = outcomes.len().saturating_sub(1);
         for (index, outcome) in outcomes.into_iter().enumerate() {
             if outcome.result.as_ref().is_ok_and(|fired| fired.is_done) {
                 self.lane.shared.stats.alarms.add(1);
             }
             let mut told = if index == last { told.take() } else { None };
-            if let Some(told) = told.as_mut().filter(|_| outcome.result.is_ok()) {
+            if let Some(told) = told.as_mut().filter(|_| is_sent && outcome.result.is_ok()) {
                 told.handled();
             }
             self.hold(outcome, |_, _| told.map_or(Answer::Nobody, Answer::Alarms));
@@ -251,12 +286,13 @@ impl ObjectActor {
         let Some(instance) = &self.instance else { return };
         let durable = self.lane.gate.borrow().durable();
         let is_settled = self.in_gate.get() == 0 && instance.position() <= durable;
+        let has_jobs = self.object.entry().jobs.load(Ordering::Relaxed) > 0;
         if !is_settled && self.lane.is_crowded() {
             // It leaves after the release that settles it.
             self.stall(ctx);
         }
         // A server that stops does not wait until the object may be tried again.
-        let may_sleep = instance.may_sleep() || self.lane.shared.is_stopping();
+        let may_sleep = (instance.may_sleep() && !has_jobs) || self.lane.shared.is_stopping();
         if !is_settled || !may_sleep || !self.object.entry().leave() {
             self.lane.touch(self.object.key(), &ctx.address());
             return;

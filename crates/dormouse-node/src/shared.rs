@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use actix::Addr;
 use actix::prelude::SendError;
+use actix_rt::ArbiterHandle;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) entries: Arc<Entries>,
     /// Set once, right after the router has started.
     pub(crate) router: OnceLock<Addr<Router>>,
+    /// Where jobs run. Set once, before the first object is started.
+    pub(crate) jobs: OnceLock<ArbiterHandle>,
     pub(crate) topics: AtomicU64,
     pub(crate) is_stopping: AtomicBool,
     pub(crate) alarm_clock: AlarmClock,
@@ -50,6 +53,7 @@ impl Shared {
             lane: self.lane_of(key),
             refs: AtomicUsize::new(0),
             mailbox: Mutex::new(Mailbox::asleep()),
+            jobs: AtomicUsize::new(0),
             sessions: Mutex::new(SessionTable::default()),
         })
     }
@@ -98,7 +102,12 @@ impl Shared {
     fn refuse(&self, envelope: Envelope, err: Error) {
         self.stats.queue_refusals.add(1);
         match envelope {
-            Envelope::Call { reply, .. } => reply.refuse(err),
+            Envelope::Call { reply, .. } | Envelope::DeadLetters { reply, .. } => reply.refuse(err),
+            // The sender hears of it, and tries again.
+            Envelope::Deliver { courier } => drop(courier),
+            // The lease of what was sent ends, and it is sent again.
+            Envelope::Settle { .. } => {}
+            Envelope::JobDone { running, .. } => drop(running),
             // The clock tells the object again.
             Envelope::Alarm { told } => drop(told),
             Envelope::Attach { socket, .. } | Envelope::Refill { socket, .. } => {

@@ -17,6 +17,8 @@ pub struct NodeStats {
     pub(crate) queue_refusals: Counter,
     pub(crate) events: Counter,
     pub(crate) alarms: Counter,
+    pub(crate) parcels: Counter,
+    pub(crate) jobs: Counter,
 }
 
 impl NodeStats {
@@ -63,6 +65,16 @@ impl NodeStats {
     /// Alarms whose handlers succeeded.
     pub fn alarms_total(&self) -> u64 {
         self.alarms.get()
+    }
+
+    /// Parcels of messages that receivers have answered, with success or without.
+    pub fn parcels_total(&self) -> u64 {
+        self.parcels.get()
+    }
+
+    /// Jobs that have ended.
+    pub fn jobs_total(&self) -> u64 {
+        self.jobs.get()
     }
 
     /// Events released to sockets, counted once each however many sockets there were.

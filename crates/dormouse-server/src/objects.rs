@@ -111,7 +111,7 @@ fn open(folder: &Path) -> Result<Store, anyhow::Error> {
         .with_context(|| format!("cannot read {}", folder.display()))
 }
 
-/// One line: the name, then what is known.
+/// One line: the name, then what is known. Below it messages that were given up.
 fn for_people(object: &Value) -> String {
     let field = |name: &str| match &object[name] {
         Value::String(text) => text.clone(),
@@ -119,8 +119,20 @@ fn for_people(object: &Value) -> String {
         other => other.to_string(),
     };
     let name = format!("{}/{}", field("kind"), field("id"));
-    ["createdAt", "lastActiveAt", "sizeBytes", "resident", "sockets", "epoch", "summary"]
-        .into_iter()
-        .filter(|name| object.get(name).is_some_and(|value| !value.is_null()))
-        .fold(name, |line, name| format!("{line}  {name}={}", field(name)))
+    let line =
+        ["createdAt", "lastActiveAt", "sizeBytes", "resident", "sockets", "epoch", "summary"]
+            .into_iter()
+            .filter(|name| object.get(name).is_some_and(|value| !value.is_null()))
+            .fold(name, |line, name| format!("{line}  {name}={}", field(name)));
+    let letters = object["deadLetters"].as_array().into_iter().flatten();
+    letters.fold(line, |lines, letter| {
+        let field = |name: &str| letter[name].as_str().unwrap_or("-");
+        format!(
+            "{lines}\n  given up at {}: to {}: {}\n    {}",
+            field("givenUpAt"),
+            field("receiver"),
+            field("message"),
+            field("error"),
+        )
+    })
 }

@@ -131,7 +131,7 @@ fn write(connection: &Connection, name: &str, due: Timestamp, attempts: u32) -> 
 
 /// The wait after `failed` failures before this one: doubling, and up to half as long again so that
 /// objects which failed together do not come back together.
-fn retry_wait(failed: u32, random: &mut Random) -> Duration {
+pub(crate) fn retry_wait(failed: u32, random: &mut Random) -> Duration {
     let wait = RETRY_FIRST * 2_u32.saturating_pow(failed);
     wait + wait * u32::from(random.bytes::<1>()[0]) / 512
 }

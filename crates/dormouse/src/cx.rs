@@ -13,8 +13,11 @@ use crate::error::{Error, ErrorCode};
 use crate::event_log::{EventLog, LogBounds, Offset};
 use crate::event_types::EventTypes;
 use crate::instance::{Audience, Effect, EncodedEvent};
+use crate::job::{JOBS_MAX, Job};
 use crate::kv::{Kv, KvMut};
 use crate::object::Object;
+use crate::outbox::{DeadLetter, Outbox, dead_letters};
+use crate::parcel::{Parcel, Receipt, Sequence};
 use crate::random::Random;
 use crate::session::Caller;
 use crate::sql::Sql;
@@ -47,7 +50,10 @@ pub struct Cx<O> {
     random: Random,
     summary: Option<String>,
     /// When the earliest alarm comes.
-    next_due: Option<Timestamp>,
+    next_alarm: Option<Timestamp>,
+    outbox: Outbox,
+    /// Jobs that have not come back.
+    jobs: usize,
     handler: HandlerState,
     kind: PhantomData<fn() -> O>,
 }
@@ -60,7 +66,7 @@ struct HandlerState {
     effects: Vec<Effect>,
     log_before: LogBounds,
     summary_before: Option<String>,
-    next_due_before: Option<Timestamp>,
+    next_alarm_before: Option<Timestamp>,
 }
 
 impl<O: Object> Cx<O> {
@@ -158,7 +164,7 @@ impl<O: Object> Cx<O> {
     /// object has 1,000 alarms already.
     pub fn set_alarm(&mut self, name: &str, due: Timestamp) -> Result<(), Error> {
         alarm::set(self.file.connection(), name, due)?;
-        self.find_next_due()
+        self.find_next_alarm()
     }
 
     /// Takes an alarm back. `Ok(false)` if there was none of that name.
@@ -168,7 +174,7 @@ impl<O: Object> Cx<O> {
     /// Let it pass with `?`: it could not be stored.
     pub fn cancel_alarm(&mut self, name: &str) -> Result<bool, Error> {
         let cancelled = alarm::cancel(self.file.connection(), name)?;
-        self.find_next_due()?;
+        self.find_next_alarm()?;
         Ok(cancelled)
     }
 
@@ -180,6 +186,65 @@ impl<O: Object> Cx<O> {
     /// Let it pass with `?`: it could not be read.
     pub fn alarm(&self, name: &str) -> Result<Option<Timestamp>, Error> {
         alarm::get(self.file.connection(), name)
+    }
+
+    /// Sends a message to another object, which may be asleep and need not exist yet. It is handled
+    /// there by what [`Methods::delivery`](crate::Methods::delivery) registered.
+    ///
+    /// The message leaves after this handler's transaction is durable, and never if it fails. It has
+    /// its effect exactly once, across crashes of either side, and after every earlier message of
+    /// this object to the same receiver. If the receiver refuses it, it is tried again like an
+    /// alarm; after the last try it is kept among [`dead_letters`](Self::dead_letters), and those
+    /// behind it go on.
+    ///
+    /// # Errors
+    ///
+    /// SERVICE_UNAVAILABLE when 10,000 messages of this object wait already. Otherwise let it pass
+    /// with `?`: it could not be stored, or its JSON is larger than 1 MiB.
+    pub fn send_to(
+        &mut self,
+        receiver: &Key,
+        message: &impl serde::Serialize,
+    ) -> Result<(), Error> {
+        let message = serde_json::to_string(message).map_err(Error::internal)?;
+        self.outbox.send(self.file.connection(), self.handler.now, receiver, &message)
+    }
+
+    /// The newest messages of this object that were given up, at most `limit` and 1,000, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Let it pass with `?`: they could not be read.
+    pub fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        dead_letters(self.file.connection(), limit)
+    }
+
+    /// Starts work that must wait for something outside, such as an HTTP call; `done` gets its result
+    /// in a transaction of its own.
+    ///
+    /// The work begins after this handler's transaction is durable, and never if it fails. It runs
+    /// beside the object, on a thread that all jobs share: it may await, and must not block. It keeps
+    /// the object awake, for 10 minutes at most; then, and if it panics, it is dropped and the log
+    /// says so. A job does not survive a crash or a stop of the server: pair work that must happen
+    /// with an alarm.
+    ///
+    /// # Errors
+    ///
+    /// SERVICE_UNAVAILABLE when 64 jobs of this object run already.
+    pub fn spawn<T: Send + 'static>(
+        &mut self,
+        work: impl Future<Output = T> + Send + 'static,
+        done: fn(&mut O, &mut Cx<O>, T) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let starting =
+            self.handler.effects.iter().filter(|effect| matches!(effect, Effect::Job(_))).count();
+        if self.jobs + starting >= JOBS_MAX {
+            return Err(Error::unavailable(
+                "too many jobs of this object run already; try again later",
+            ));
+        }
+        self.handler.effects.push(Effect::Job(Job::new(work, done)));
+        Ok(())
     }
 
     /// Sets what questions about all objects of the kind see of this one; `None` hides it.
@@ -215,16 +280,18 @@ impl<O: Object> Cx<O> {
         let summary = Sql::new(file.connection())
             .row(SELECT_SUMMARY, [], |row| row.get::<_, Option<String>>(0))?
             .flatten();
-        let next_due = alarm::earliest(file.connection())?.map(|alarm| alarm.due);
+        let next_alarm = alarm::earliest(file.connection())?.map(|alarm| alarm.due);
+        let outbox = Outbox::read(file.connection())?;
         let handler = HandlerState {
             now,
             caller: Caller::default(),
             effects: Vec::new(),
             log_before: log,
             summary_before: summary.clone(),
-            next_due_before: next_due,
+            next_alarm_before: next_alarm,
         };
-        Ok(Cx { file, log, types, random, summary, next_due, handler, kind: PhantomData })
+        let (jobs, kind) = (0, PhantomData);
+        Ok(Cx { file, log, types, random, summary, next_alarm, outbox, jobs, handler, kind })
     }
 
     pub(crate) fn begin(
@@ -238,7 +305,8 @@ impl<O: Object> Cx<O> {
         self.handler.effects.clear();
         self.handler.log_before = self.log;
         self.handler.summary_before.clone_from(&self.summary);
-        self.handler.next_due_before = self.next_due;
+        self.handler.next_alarm_before = self.next_alarm;
+        self.outbox.begin();
         Ok(self.file.begin(access)?)
     }
 
@@ -249,33 +317,53 @@ impl<O: Object> Cx<O> {
 
     /// Commits the handler's transaction and gives what it wants the world to see.
     pub(crate) fn commit(&mut self) -> Result<Vec<Effect>, StoreError> {
+        let parcels = self.outbox.parcels(self.file.connection())?;
         self.file.commit(CatalogEntry {
             created_at: self.file.created_at().unwrap_or(self.handler.now),
             last_active_at: self.handler.now,
             size_bytes: 0, // The store knows it.
-            next_due: self.next_due,
+            next_due: self.next_due(),
             summary: self.summary.clone(),
         })?;
-        Ok(std::mem::take(&mut self.handler.effects))
+        self.outbox.committed();
+        let mut effects = std::mem::take(&mut self.handler.effects);
+        self.jobs += effects.iter().filter(|effect| matches!(effect, Effect::Job(_))).count();
+        effects.extend(parcels.into_iter().map(|(receiver, messages)| {
+            let sender = self.key().clone();
+            Effect::Send(Parcel { sender, epoch: self.epoch(), receiver, messages })
+        }));
+        Ok(effects)
     }
 
     /// Undoes the handler: nothing of it is stored and nothing of it leaves.
     pub(crate) fn roll_back(&mut self) -> Result<(), StoreError> {
         self.log = self.handler.log_before;
         self.summary.clone_from(&self.handler.summary_before);
-        self.next_due = self.handler.next_due_before;
+        self.next_alarm = self.handler.next_alarm_before;
+        self.outbox.roll_back();
         self.handler.effects.clear();
         self.file.rollback()
     }
 
-    /// When the earliest alarm comes.
+    /// When somebody must look at this object again: its earliest alarm, or its outbox.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.next_due
+        let outbox = self.outbox.next_due();
+        self.next_alarm.into_iter().chain(outbox).min()
+    }
+
+    /// Whether its earliest alarm is due at `now`.
+    pub(crate) fn has_due_alarm(&self, now: Timestamp) -> bool {
+        self.next_alarm.is_some_and(|due| due <= now)
+    }
+
+    /// Whether a message in its outbox is due at `now`.
+    pub(crate) fn has_due_message(&self, now: Timestamp) -> bool {
+        self.outbox.next_due().is_some_and(|due| due <= now)
     }
 
     /// The alarm that is due at `now`, if one is. Outside of handlers.
     pub(crate) fn due_alarm(&self, now: Timestamp) -> Result<Option<Alarm>, Error> {
-        if self.next_due.is_none_or(|due| due > now) {
+        if !self.has_due_alarm(now) {
             return Ok(None);
         }
         alarm::earliest(self.file.connection())
@@ -285,12 +373,37 @@ impl<O: Object> Cx<O> {
     pub(crate) fn fail_alarm(&mut self, alarm: &Alarm) -> Result<bool, Error> {
         let connection = self.file.connection();
         let is_retried = alarm::fail(connection, alarm, self.handler.now, &mut self.random)?;
-        self.find_next_due()?;
+        self.find_next_alarm()?;
         Ok(is_retried)
     }
 
-    fn find_next_due(&mut self) -> Result<(), Error> {
-        self.next_due = alarm::earliest(self.file.connection())?.map(|alarm| alarm.due);
+    /// Sends again what is due in the outbox.
+    pub(crate) fn send_due(&mut self) -> Result<(), Error> {
+        self.outbox.send_due(self.file.connection(), self.handler.now)
+    }
+
+    /// A parcel is not on its way any more, whatever became of it. Outside of handlers.
+    pub(crate) fn land(&mut self, receiver: &Key) {
+        self.outbox.land(receiver);
+    }
+
+    /// Notes what became of a parcel. `Ok(Some)` is a message that was given up.
+    pub(crate) fn settle(
+        &mut self,
+        receiver: &Key,
+        receipt: &Receipt,
+    ) -> Result<Option<Sequence>, Error> {
+        let (connection, now) = (self.file.connection(), self.handler.now);
+        self.outbox.settle(connection, now, &mut self.random, receiver, receipt)
+    }
+
+    /// A job came back or was lost. Outside of handlers.
+    pub(crate) fn end_job(&mut self) {
+        self.jobs = self.jobs.saturating_sub(1);
+    }
+
+    fn find_next_alarm(&mut self) -> Result<(), Error> {
+        self.next_alarm = alarm::earliest(self.file.connection())?.map(|alarm| alarm.due);
         Ok(())
     }
 

@@ -24,11 +24,15 @@ mod session;
 mod sql;
 
 mod alarm;
+mod delivery;
 mod event_log;
 mod event_types;
 mod idempotency;
+mod job;
 mod listing;
+mod outbox;
 mod page_limit;
+mod parcel;
 mod random;
 
 mod catch_up;
@@ -41,6 +45,7 @@ pub use rusqlite::{Error as SqlError, Row};
 
 pub use crate::alarm::Alarm;
 pub use crate::cx::Cx;
+pub use crate::delivery::Delivery;
 pub use crate::error::{Error, ErrorCode};
 pub use crate::event_log::{EventLog, LogLimits, LoggedEvent, Offset};
 pub use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
@@ -49,15 +54,18 @@ pub use crate::instance::{
     Attach, Attached, Audience, Call, Effect, EncodedEvent, Fired, Instance, Outcome, Page, Refill,
     Since,
 };
+pub use crate::job::{Finished, Job};
 pub use crate::kind::{Kind, KindError, Kinds, NewId, Request, Resolved};
 pub use crate::kv::{
     KV_KEY_BYTES_MAX, KV_LIST_BYTES_MAX, KV_LIST_ENTRIES_MAX, KV_VALUE_BYTES_MAX, Keys, Kv, KvMut,
     KvPage,
 };
 pub use crate::listing::{Listed, Listing};
-pub use crate::methods::{AlarmHandler, Empty, MethodKind, Methods};
+pub use crate::methods::{AlarmHandler, DeliveryHandler, Empty, MethodKind, Methods};
 pub use crate::object::{Event, Object};
+pub use crate::outbox::{DeadLetter, MESSAGE_BYTES_MAX, OUTBOX_MESSAGES_MAX};
 pub use crate::page_limit::{Cut, PageLimit};
+pub use crate::parcel::{Parcel, Receipt, Sequence};
 pub use crate::random::Random;
 pub use crate::session::{Caller, Session, SessionId, User};
 pub use crate::sql::{RowsRead, Sql};

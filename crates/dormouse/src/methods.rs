@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dormouse_store::Key;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use serde_json::Value;
 
 use crate::alarm::Alarm;
 use crate::cx::Cx;
+use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::listing::Listing;
 use crate::object::Object;
@@ -23,12 +25,13 @@ use crate::object::Object;
 ///
 /// An input is one struct with `#[serde(deny_unknown_fields)]`. It does not hold the id field:
 /// the runtime takes that out of the parameters to find the object.
-#[derive(Debug)]
 pub struct Methods<O> {
     pub(crate) id_field: &'static str,
     pub(crate) methods: Vec<Method<O>>,
     /// What runs when an alarm comes due.
     pub(crate) alarm: Option<AlarmHandler<O>>,
+    /// What runs when a message of another object arrives.
+    pub(crate) delivery: Option<RunDelivery<O>>,
 }
 
 /// Whether a method writes, and how its object is found.
@@ -61,6 +64,13 @@ pub(crate) enum Handler<O> {
 /// What a kind does when an alarm comes due.
 pub type AlarmHandler<O> = fn(&mut O, &mut Cx<O>, &Alarm) -> Result<(), Error>;
 
+/// What a kind does with a message of another object.
+pub type DeliveryHandler<O, M> = fn(&mut O, &mut Cx<O>, Delivery<M>) -> Result<(), Error>;
+
+/// The same behind JSON.
+pub(crate) type RunDelivery<O> =
+    Box<dyn Fn(&mut O, &mut Cx<O>, &Key, &str) -> Result<(), Error> + Send + Sync>;
+
 type QueryHandler<O> = Box<dyn Fn(&O, &Cx<O>, Value) -> Result<String, Error> + Send + Sync>;
 type MutationHandler<O> =
     Box<dyn Fn(&mut O, &mut Cx<O>, Value) -> Result<String, Error> + Send + Sync>;
@@ -71,7 +81,7 @@ impl<O: Object> Methods<O> {
     /// No methods yet; the id field is `id`.
     #[expect(clippy::new_without_default, reason = "a kind without methods is never wanted")]
     pub fn new() -> Methods<O> {
-        Methods { id_field: "id", methods: Vec::new(), alarm: None }
+        Methods { id_field: "id", methods: Vec::new(), alarm: None, delivery: None }
     }
 
     /// Names the field of every input that holds the object's id.
@@ -135,6 +145,26 @@ impl<O: Object> Methods<O> {
         self
     }
 
+    /// What runs when a message of [`Cx::send_to`] arrives, in a transaction of its own.
+    ///
+    /// It succeeds exactly once for each message, in the order in which one sender sent them. If it
+    /// fails, the sender tries again after 2 s, then after twice as long each time, 6 times; then
+    /// the message is given up. SERVICE_UNAVAILABLE does not count as a try. A message that is not
+    /// an `M` is refused with BAD_REQUEST.
+    #[must_use]
+    pub fn delivery<M: DeserializeOwned + 'static>(
+        mut self,
+        run: DeliveryHandler<O, M>,
+    ) -> Methods<O> {
+        self.delivery = Some(Box::new(move |object, cx, sender, json| {
+            let message = serde_json::from_str(json).map_err(|err| {
+                Error::bad_request(format!("the message is not understood: {err}"))
+            })?;
+            run(object, cx, Delivery { sender: sender.clone(), message })
+        }));
+        self
+    }
+
     fn with(mut self, name: &'static str, kind: MethodKind, handler: Handler<O>) -> Methods<O> {
         self.methods.push(Method { name, kind, handler });
         self
@@ -175,6 +205,12 @@ fn decode<I: DeserializeOwned>(input: Value) -> Result<I, Error> {
 
 fn encode(output: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(output).map_err(Error::internal)
+}
+
+impl<O> fmt::Debug for Methods<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Methods").field("methods", &self.methods).finish_non_exhaustive()
+    }
 }
 
 impl<O> fmt::Debug for Method<O> {

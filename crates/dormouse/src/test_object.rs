@@ -1,11 +1,15 @@
 //! The test kit: one object, its real file, and a clock that the test moves.
 
+use std::collections::{HashMap, VecDeque};
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
-use dormouse_store::{Clock, Durability, Position, Store, StoreOptions, TestClock, Timestamp};
+use dormouse_store::{Clock, Durability, Key, Position, Store, StoreOptions, TestClock, Timestamp};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -13,8 +17,10 @@ use crate::error::Error;
 use crate::event_log::Offset;
 use crate::idempotency::IdempotencyKey;
 use crate::instance::{Attach, Attached, Effect, Instance, Outcome, Refill, Since};
+use crate::job::Job;
 use crate::kind::{Kind, Kinds, Request, Resolved};
 use crate::object::Object;
+use crate::parcel::{Message, Parcel, Receipt, Sequence};
 use crate::random::Random;
 use crate::session::{Caller, Session, SessionId, User};
 
@@ -35,6 +41,12 @@ pub struct TestObject<O> {
     id: String,
     user: Option<Arc<User>>,
     events: Vec<Value>,
+    /// Messages on their way, by receiver.
+    parcels: VecDeque<Parcel>,
+    /// Jobs that run.
+    jobs: VecDeque<Job>,
+    /// How many messages each sender has sent to this object.
+    sent: HashMap<Key, i64>,
     /// Hears of every rise of the durable position.
     durable: Receiver<Position>,
     object: PhantomData<fn() -> O>,
@@ -63,6 +75,9 @@ impl<O: Object> TestObject<O> {
             id: id.to_owned(),
             user: None,
             events: Vec::new(),
+            parcels: VecDeque::new(),
+            jobs: VecDeque::new(),
+            sent: HashMap::new(),
             durable: mpsc::channel().1,
             object: PhantomData,
         };
@@ -114,6 +129,63 @@ impl<O: Object> TestObject<O> {
         std::mem::take(&mut self.events)
     }
 
+    /// Lets everything that is on its way to other objects arrive and have its effect there, and what
+    /// waits behind it. The messages, in order for each receiver.
+    pub fn take_messages(&mut self) -> Vec<(Key, Value)> {
+        let mut messages = Vec::new();
+        while let Some(parcel) = self.parcels.pop_front() {
+            messages.extend(parcel.messages().map(|json| (parcel.receiver.clone(), parse(json))));
+            self.settle_parcel(&parcel, &parcel.accepted());
+        }
+        messages
+    }
+
+    /// Lets what is on its way to other objects be refused there. `Ok` says how many receivers it
+    /// was for.
+    pub fn refuse_messages(&mut self, error: impl Fn() -> Error) -> usize {
+        let parcels = std::mem::take(&mut self.parcels);
+        for parcel in &parcels {
+            self.settle_parcel(parcel, &parcel.refused(error()));
+        }
+        parcels.len()
+    }
+
+    /// Gives the object the next message of another one.
+    ///
+    /// # Errors
+    ///
+    /// What the sender would be told. Nothing of it was stored.
+    pub fn deliver(&mut self, sender: &Key, message: &Value) -> Result<(), Error> {
+        let sequence = Sequence(self.sent.get(sender).copied().unwrap_or(0) + 1);
+        let json = message.to_string();
+        let parcel = Parcel {
+            sender: sender.clone(),
+            epoch: "test".to_owned(),
+            receiver: self.kind.key(&self.id)?,
+            messages: vec![Message { sequence, json }],
+        };
+        let outcome = self.instance().receive(&parcel);
+        if let Some(refused) = self.release(outcome)?.refused {
+            return Err(refused.error);
+        }
+        self.sent.insert(sender.clone(), sequence.0);
+        Ok(())
+    }
+
+    /// Runs the object's jobs to their ends, on this thread, and gives it their results.
+    ///
+    /// # Errors
+    ///
+    /// The first that a result's handler gives.
+    pub fn finish_jobs(&mut self) -> Result<(), Error> {
+        while let Some(job) = self.jobs.pop_front() {
+            let finished = block_on(job.into_future());
+            let outcome = self.instance().finish_job(Some(finished));
+            self.release(outcome)?;
+        }
+        Ok(())
+    }
+
     /// Lets the object hibernate; the next call wakes it.
     pub fn sleep(&mut self) {
         let instance = self.instance.take().expect("the object is resident between calls");
@@ -125,13 +197,17 @@ impl<O: Object> TestObject<O> {
     pub fn crash(&mut self) {
         self.instance = None;
         self.store = None;
+        self.parcels.clear();
+        self.jobs.clear();
         self.start();
     }
 
-    /// Moves the clock, and lets the alarms that are due then fire. Events that they broadcast are
+    /// Moves the clock, sends again what is due in the outbox, and lets the alarms that are due fire. Events that they broadcast are
     /// kept for [`take_events`](Self::take_events).
     pub fn advance(&mut self, by: Duration) {
         self.clock.advance(by);
+        let outcome = self.instance().send_due();
+        self.release(outcome).expect("what is due can be sent");
         loop {
             let outcome = self.instance().fire_alarm();
             let fired = self.release(outcome).expect("an alarm can be tried");
@@ -190,9 +266,18 @@ impl<O: Object> TestObject<O> {
         frames
     }
 
+    fn settle_parcel(&mut self, parcel: &Parcel, receipt: &Receipt) {
+        let outcome = self.instance().settle(&parcel.receiver, receipt);
+        self.release(outcome).expect("a receipt can be noted");
+    }
+
     fn release<T>(&mut self, outcome: Outcome<T>) -> Result<T, Error> {
-        for Effect::Broadcast { event, .. } in outcome.effects {
-            self.events.push(parse(&event.json));
+        for effect in outcome.effects {
+            match effect {
+                Effect::Broadcast { event, .. } => self.events.push(parse(&event.json)),
+                Effect::Send(parcel) => self.parcels.push_back(parcel),
+                Effect::Job(job) => self.jobs.push_back(job),
+            }
         }
         self.settle();
         outcome.result
@@ -234,6 +319,27 @@ impl<O: Object> TestObject<O> {
 
     fn store(&self) -> &Store {
         self.store.as_ref().expect("the store is open between calls")
+    }
+}
+
+/// Waits on this thread.
+fn block_on<T>(mut work: Pin<Box<dyn Future<Output = T> + Send>>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match work.as_mut().poll(&mut context) {
+            Poll::Ready(result) => return result,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Wakes a thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 

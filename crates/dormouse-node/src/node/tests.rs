@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dormouse::{
-    Alarm, Caller, Cx, Empty, Error, ErrorCode, Methods, Object, Random, Request, Resolved,
-    Session, TestClock,
+    Alarm, Caller, Cx, Delivery, Empty, Error, ErrorCode, Methods, Object, Random, Request,
+    Resolved, Session, TestClock,
 };
 use dormouse_store::{HeldLog, Position, StoreOptions};
 use schemars::JsonSchema;
@@ -16,6 +16,8 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::envelope::Answered;
+
+mod messages;
 
 /// A test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,8 +57,13 @@ impl Object for Tally {
             .mutation("addAndFail", Self::add_and_fail)
             .mutation("addLater", Self::add_later)
             .mutation("spoil", Self::spoil)
+            .mutation("tell", Self::tell)
+            .mutation("tellNobody", Self::tell_nobody)
+            .mutation("addByJob", Self::add_by_job)
+            .mutation("panicInJob", Self::panic_in_job)
             .query("get", Self::get)
             .alarm(Self::add_now)
+            .delivery(Self::add_told)
     }
 
     fn wake(cx: &Cx<Self>) -> Result<Self, Error> {
@@ -103,6 +110,32 @@ impl Tally {
 
     fn add_now(&mut self, cx: &mut Cx<Self>, _: &Alarm) -> Result<(), Error> {
         self.add(cx, Empty {}).map(|_| ())
+    }
+
+    /// Tells `z` to add one.
+    fn tell(&mut self, cx: &mut Cx<Self>, input: Empty) -> Result<Sum, Error> {
+        cx.send_to(&Key::new("tally", "z").expect("the id is allowed"), &())?;
+        self.add(cx, input)
+    }
+
+    fn tell_nobody(&mut self, cx: &mut Cx<Self>, input: Empty) -> Result<Sum, Error> {
+        cx.send_to(&Key::new("nothing", "z").expect("the id is allowed"), &())?;
+        self.add(cx, input)
+    }
+
+    fn add_told(&mut self, cx: &mut Cx<Self>, _: Delivery<()>) -> Result<(), Error> {
+        self.add(cx, Empty {}).map(drop)
+    }
+
+    fn add_by_job(&mut self, cx: &mut Cx<Self>, _: Empty) -> Result<Sum, Error> {
+        cx.spawn(tokio::task::yield_now(), |tally, cx, ()| tally.add(cx, Empty {}).map(drop))?;
+        Ok(Sum { sum: self.sum })
+    }
+
+    fn panic_in_job(&mut self, cx: &mut Cx<Self>, _: Empty) -> Result<Sum, Error> {
+        let work = async { panic!("on demand") };
+        cx.spawn(work, |tally, cx, ()| tally.add(cx, Empty {}).map(drop))?;
+        Ok(Sum { sum: self.sum })
     }
 
     fn get(&self, _: &Cx<Self>, _: Empty) -> Result<Sum, Error> {

@@ -1,12 +1,22 @@
 //! What is known about stored objects, as JSON.
 
-use dormouse::{Kinds, Timestamp};
-use dormouse_node::Node;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use dormouse::{Clock, Kinds, SystemClock, Timestamp};
+use dormouse_node::{Node, Reply};
 use dormouse_store::{CatalogEntry, Key, Store};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::objects::control::Request;
+
+/// Messages that were given up and are shown with an object, at most.
+const DEAD_LETTERS_SHOWN: usize = 20;
+
+/// How long a busy object is waited for.
+const DEAD_LETTERS_WAIT: Duration = Duration::from_secs(5);
 
 /// One object, as `dormouse objects` prints it.
 #[derive(Debug, Serialize)]
@@ -28,6 +38,9 @@ struct Description {
     sockets: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     queued: Option<usize>,
+    /// Messages to other objects that were given up, newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dead_letters: Vec<Value>,
 }
 
 /// Answers a request; the error is a sentence. Blocks on the catalog.
@@ -50,7 +63,8 @@ pub(super) fn answer(
                     .list(name, after.as_deref(), *limit, false)
                     .map_err(|err| err.to_string())?;
                 for row in rows {
-                    objects.push(describe(node, name, &row.id, row.entry, None)?);
+                    let key = Key::new(name, row.id).map_err(|err| err.to_string())?;
+                    objects.push(describe(node, &key, row.entry, None, Vec::new())?);
                 }
             }
             Ok(objects)
@@ -63,23 +77,54 @@ pub(super) fn answer(
                 .map_err(|err| err.to_string())?
                 .ok_or_else(|| format!("there is no object {key}"))?;
             let epoch = store.epoch(&key, 0).to_string();
-            Ok(vec![describe(node, kind, id, entry, Some(epoch))?])
+            let letters = dead_letters(store, kinds, node, &key)?;
+            Ok(vec![describe(node, &key, entry, Some(epoch), letters)?])
         }
     }
 }
 
+/// Messages of an object that were given up. An object whose kind this program does not know has
+/// none that it could read.
+fn dead_letters(
+    store: &Store,
+    kinds: &Kinds,
+    node: Option<&Node>,
+    key: &Key,
+) -> Result<Vec<Value>, String> {
+    let Some(kind) = kinds.get(key.kind()) else { return Ok(Vec::new()) };
+    let json = match node {
+        Some(node) => {
+            let (sender, receiver) = mpsc::channel();
+            // The receiver is gone if it has waited too long.
+            let reply = Reply::new(move |answered| _ = sender.send(answered.result));
+            node.dead_letters(&node.object(kind, key), DEAD_LETTERS_SHOWN, reply);
+            receiver
+                .recv_timeout(DEAD_LETTERS_WAIT)
+                .map_err(|_| format!("{key} does not answer"))?
+                .map_err(|err| err.to_string())?
+        }
+        None => {
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+            let mut instance = kind.open(store, key, &clock).map_err(|err| err.to_string())?;
+            let letters = instance.dead_letters(DEAD_LETTERS_SHOWN).result;
+            let letters = letters.map_err(|err| err.to_string())?;
+            serde_json::to_string(&letters).map_err(|err| err.to_string())?
+        }
+    };
+    serde_json::from_str(&json).map_err(|err| err.to_string())
+}
+
 fn describe(
     node: Option<&Node>,
-    kind: &str,
-    id: &str,
+    key: &Key,
     entry: CatalogEntry,
     epoch: Option<String>,
+    dead_letters: Vec<Value>,
 ) -> Result<Value, String> {
-    let key = Key::new(kind, id).map_err(|err| err.to_string())?;
-    let status = node.map(|node| node.status(&key));
+    let status = node.map(|node| node.status(key));
     let description = Description {
-        kind: kind.to_owned(),
-        id: id.to_owned(),
+        kind: key.kind().to_owned(),
+        id: key.id().to_owned(),
         created_at: entry.created_at,
         last_active_at: entry.last_active_at,
         size_bytes: entry.size_bytes,
@@ -88,6 +133,7 @@ fn describe(
         resident: status.map(|status| status.is_resident),
         sockets: status.map(|status| status.sessions),
         queued: status.map(|status| status.queued),
+        dead_letters,
     };
     serde_json::to_value(description).map_err(|err| err.to_string())
 }

@@ -1,0 +1,49 @@
+//! What an object is asked to do.
+
+use serde_json::Value;
+
+use crate::event_log::Offset;
+use crate::idempotency::Fingerprint;
+use crate::session::{Caller, Session};
+
+/// A call of a query or mutation.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The method's place in its kind, from [`Kind::resolve`](crate::Kind::resolve).
+    pub(crate) method: usize,
+    /// A JSON object without the id field.
+    pub(crate) params: Value,
+    /// On whose behalf.
+    pub caller: Caller,
+    /// For a mutation that may be repeated; see [`IdempotencyKey`](crate::IdempotencyKey).
+    pub(crate) fingerprint: Option<Fingerprint>,
+}
+
+/// A socket that connects.
+#[derive(Clone, Debug)]
+pub struct Attach {
+    /// Its session.
+    pub session: Session,
+    /// What it already knows, if it comes back.
+    pub since: Option<Since>,
+    /// Which event types it wants, a bit each; see [`EventTypes::mask`](crate::EventTypes::mask).
+    pub mask: u128,
+}
+
+/// Where a socket that comes back stopped reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// The epoch it knew.
+    pub epoch: String,
+    /// The last event it has.
+    pub offset: Offset,
+}
+
+/// A socket that fell behind and asks for more.
+#[derive(Clone, Debug)]
+pub struct Refill {
+    /// Its session.
+    pub session: Session,
+    /// The last event it has.
+    pub after: Offset,
+}
