@@ -30,6 +30,7 @@ mod load;
 mod note;
 mod operations;
 mod origin;
+mod outbox;
 mod restart;
 mod resume;
 mod rpc;

@@ -45,8 +45,8 @@ pub struct TestObject<O> {
     parcels: VecDeque<Parcel>,
     /// Jobs that run.
     jobs: VecDeque<Job>,
-    /// How many messages each sender has sent to this object.
-    sent: HashMap<Key, i64>,
+    /// The newest message that each sender has sent to this object.
+    received: HashMap<Key, Parcel>,
     /// Hears of every rise of the durable position.
     durable: Receiver<Position>,
     object: PhantomData<fn() -> O>,
@@ -77,7 +77,7 @@ impl<O: Object> TestObject<O> {
             events: Vec::new(),
             parcels: VecDeque::new(),
             jobs: VecDeque::new(),
-            sent: HashMap::new(),
+            received: HashMap::new(),
             durable: mpsc::channel().1,
             object: PhantomData,
         };
@@ -156,7 +156,8 @@ impl<O: Object> TestObject<O> {
     ///
     /// What the sender would be told. Nothing of it was stored.
     pub fn deliver(&mut self, sender: &Key, message: &Value) -> Result<(), Error> {
-        let sequence = Sequence(self.sent.get(sender).copied().unwrap_or(0) + 1);
+        let newest = self.received.get(sender).map(|parcel| parcel.messages[0].sequence);
+        let sequence = Sequence(newest.map_or(0, |newest| newest.0) + 1);
         let json = message.to_string();
         let parcel = Parcel {
             sender: sender.clone(),
@@ -164,12 +165,20 @@ impl<O: Object> TestObject<O> {
             receiver: self.kind.key(&self.id)?,
             messages: vec![Message { sequence, json }],
         };
-        let outcome = self.instance().receive(&parcel);
-        if let Some(refused) = self.release(outcome)?.refused {
-            return Err(refused.error);
-        }
-        self.sent.insert(sender.clone(), sequence.0);
+        self.receive(&parcel)?;
+        self.received.insert(sender.clone(), parcel);
         Ok(())
+    }
+
+    /// Gives the object the newest message of another one again, as a sender does that did not hear
+    /// of its effect.
+    ///
+    /// # Errors
+    ///
+    /// What the sender would be told. Nothing of it was stored.
+    pub fn deliver_again(&mut self, sender: &Key) -> Result<(), Error> {
+        let parcel = self.received.get(sender).cloned();
+        self.receive(&parcel.expect("the sender has sent something before"))
     }
 
     /// Runs the object's jobs to their ends, on this thread, and gives it their results.
@@ -264,6 +273,11 @@ impl<O: Object> TestObject<O> {
             frames.extend(frames_of(&attached));
         }
         frames
+    }
+
+    fn receive(&mut self, parcel: &Parcel) -> Result<(), Error> {
+        let outcome = self.instance().receive(parcel);
+        self.release(outcome)?.refused.map_or(Ok(()), |refused| Err(refused.error))
     }
 
     fn settle_parcel(&mut self, parcel: &Parcel, receipt: &Receipt) {

@@ -209,6 +209,23 @@ fn a_receiver_that_is_not_available_never_uses_up_the_tries() {
 }
 
 #[test]
+fn a_message_that_is_repeated_has_no_second_effect() {
+    let mut object = object();
+    object.deliver(&account("b"), &json!({"amount": 5})).unwrap();
+    object.deliver(&account("c"), &json!({"amount": 5})).unwrap();
+    object.take_events();
+
+    object.deliver_again(&account("b")).unwrap();
+    object.crash();
+    object.deliver_again(&account("c")).unwrap();
+
+    assert_eq!(object.call("balance", json!({})).unwrap(), json!({"balance": 10}));
+    assert_eq!(object.take_events(), Vec::<Value>::new());
+    object.deliver(&account("b"), &json!({"amount": 5})).unwrap();
+    assert_eq!(object.call("balance", json!({})).unwrap(), json!({"balance": 15}));
+}
+
+#[test]
 fn a_delivery_that_fails_leaves_no_trace() {
     let mut object = object();
 
