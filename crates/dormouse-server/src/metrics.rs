@@ -57,6 +57,12 @@ fn node(door: &FrontDoor, families: &mut Vec<MetricFamily>) {
         ),
         counter("dormouse_alarms_total", "Alarms whose handlers succeeded.", stats.alarms_total()),
         counter(
+            "dormouse_parcels_total",
+            "Runs of messages between two objects that their receivers have answered.",
+            stats.parcels_total(),
+        ),
+        counter("dormouse_jobs_total", "Jobs of objects that have ended.", stats.jobs_total()),
+        counter(
             "dormouse_events_total",
             "Events released to sockets, once each.",
             stats.events_total(),

@@ -137,3 +137,102 @@ fn describe(
     };
     serde_json::to_value(description).map_err(|err| err.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use dormouse::{Caller, Effect, Random, Request as Call, Resolved};
+    use dormouse::{
+        Cx, Empty, Error, Instance, Methods, Object, Outcome, Parcel, Session, TestClock,
+    };
+    use dormouse_store::StoreOptions;
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// More than any wait between two tries of a message.
+    const LONG: Duration = Duration::from_secs(600);
+
+    /// Sends a message that nobody takes.
+    struct Sender;
+
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(tag = "type")]
+    enum Nothing {
+        Nothing {},
+    }
+
+    impl Object for Sender {
+        const KIND: &'static str = "sender";
+        type Event = Nothing;
+        const MIGRATIONS: &'static [&'static str] = &[];
+
+        fn methods() -> Methods<Self> {
+            Methods::new().mutation("send", |_: &mut Self, cx: &mut Cx<Self>, _: Empty| {
+                cx.send_to(&Key::new("sender", "b").expect("the id is allowed"), &"hello")
+            })
+        }
+
+        fn wake(_: &Cx<Self>) -> Result<Self, Error> {
+            Ok(Sender)
+        }
+
+        fn initial(&self, _: &Cx<Self>, _: &Session) -> Result<Option<Nothing>, Error> {
+            Ok(None)
+        }
+    }
+
+    fn send(kinds: &Kinds, instance: &mut Instance) -> Outcome<String> {
+        let params = Some(serde_json::json!({"id": "a"}));
+        let call =
+            Call { method: "send", params, bound: None, caller: Caller::default(), key: None };
+        let mut new_id = (Timestamp::EPOCH, Random::seeded(1));
+        match kinds.get("sender").unwrap().resolve(call, &mut new_id).unwrap() {
+            Resolved::Object { call, .. } => instance.call(call),
+            Resolved::Listing(_) => panic!("it is a mutation"),
+        }
+    }
+
+    fn parcel<T>(outcome: Outcome<T>) -> Option<Parcel> {
+        outcome.effects.into_iter().find_map(|effect| match effect {
+            Effect::Send(parcel) => Some(parcel),
+            Effect::Broadcast { .. } | Effect::Job(_) => None,
+        })
+    }
+
+    #[test]
+    fn a_message_that_was_given_up_is_shown_with_its_sender() {
+        let folder = TempDir::new().unwrap();
+        let clock = Arc::new(TestClock::new());
+        let store = Store::open(StoreOptions::new(folder.path())).unwrap();
+        let (rises, risen) = mpsc::channel();
+        // Nobody listens any more once the test has seen enough.
+        store.commit_log().watch(Box::new(move |position| _ = rises.send(position)));
+        let kinds = Kinds::new().register::<Sender>().unwrap();
+        let kind = kinds.get("sender").unwrap();
+        let key = kind.key("a").unwrap();
+        let clock_of_objects: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        let mut instance = kind.open(&store, &key, &clock_of_objects).unwrap();
+
+        let mut sent = parcel(send(&kinds, &mut instance));
+        while let Some(parcel) = sent {
+            let refused = parcel.refused(Error::not_found("nobody is here"));
+            instance.settle(&parcel.receiver, &refused).result.unwrap();
+            clock.advance(LONG);
+            sent = self::parcel(instance.send_due());
+        }
+        let position = instance.position();
+        drop(instance);
+        while store.commit_log().durable() < position {
+            risen.recv().unwrap();
+        }
+        let show = Request::Show { kind: "sender".to_owned(), id: "a".to_owned() };
+        let shown = answer(&store, &kinds, None, &show).unwrap();
+
+        let letter = &shown[0]["deadLetters"][0];
+        assert_eq!(letter["receiver"], "sender/b");
+        assert_eq!(letter["message"], r#""hello""#);
+        assert_eq!(letter["error"], "NOT_FOUND: nobody is here");
+    }
+}
