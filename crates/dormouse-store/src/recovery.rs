@@ -3,6 +3,7 @@
 //! # Invariants
 //!
 //! * Nothing is opened by SQLite but the catalog: pages go to the files as the journal has them.
+//! * A page is redone only from a record that is durable, like any other page of a database file.
 //! * Doing it twice gives the same bytes as doing it once, so it may be cut short anywhere.
 
 #[cfg(test)]
@@ -84,6 +85,11 @@ pub(crate) fn recover(
         let is_gone = |key: &Key| !folder.object_path(key).exists();
         follower.forget_lost(scan.end.position, is_gone).map_err(catalog_failed)?;
         scan.end.position = applied;
+    }
+    // If only the process died, some of this may be in the page cache alone. A machine that goes down
+    // now must not keep a redone page and lose the record it came from.
+    for segment in scan.segments.iter().filter(|_| !objects.is_empty()) {
+        segment.file.sync().map_err(|err| io_error("sync", &segment.path, err))?;
     }
     let redone = redo_all(disk, folder, &scan, &objects, bad_record)?;
     if !redone.is_empty() {

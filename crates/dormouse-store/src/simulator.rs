@@ -36,9 +36,11 @@ use self::life::{End, Life};
 use self::model::Model;
 use self::plan::{Plan, Random};
 use crate::commit_log::{CommitLog, DurableWatcher, Position, Record, Unavailable};
-use crate::disk::faulty::{Loss, Skipped};
-use crate::harness::fast_folder;
+use crate::disk::faulty::{FaultyDisk, Loss, Skipped};
+use crate::harness::{fast_folder, tally};
 use crate::journal::Journal;
+use crate::options::Durability;
+use crate::template::Template;
 
 /// A rule of the store that a simulation breaks on purpose, to show that it would be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +107,18 @@ pub(crate) fn run(seed: u64, broken: Option<Broken>) -> Result<Summary, Violatio
     let summary = Summary::default();
     let backfills = Arc::default();
     let root = dir.path();
-    let mut simulation = Simulation { root, random, plan, model, broken, backfills, summary };
+    let (template, still_running) = (tally(), None);
+    let mut simulation = Simulation {
+        root,
+        random,
+        plan,
+        model,
+        broken,
+        still_running,
+        template,
+        backfills,
+        summary,
+    };
     // A panic is a finding like any other, and needs its seed as much.
     match catch_unwind(AssertUnwindSafe(|| simulation.live())) {
         Ok(Ok(())) => Ok(simulation.summary),
@@ -121,6 +134,9 @@ struct Simulation<'a> {
     plan: Plan,
     model: Model,
     broken: Option<Broken>,
+    /// The disk of the last process, if the machine did not go down with it.
+    still_running: Option<FaultyDisk>,
+    template: Arc<Template>,
     /// Whether an object is told to backfill right now.
     backfills: Arc<AtomicBool>,
     summary: Summary,
@@ -135,13 +151,13 @@ impl Simulation<'_> {
             let end = life.work();
             life.note_end();
             drop(life);
-            disk.crash(self.loss());
             self.summary.lives += 1;
             self.summary.operations += disk.operations();
+            self.random.note(&mut self.summary.trace, disk.operations());
+            self.crash(disk);
             if let Err(End::Violation(what)) = end {
                 return Err(format!("life {number}: {what}"));
             }
-            self.random.note(&mut self.summary.trace, disk.operations());
         }
         // The last word has a recovery.
         let (disk, store) = self.recover(true, true)?;
@@ -150,14 +166,17 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    fn loss(&mut self) -> Loss {
-        match self.random.below(10) {
+    /// Ends a process, and perhaps the machine with it. Nobody may have a file open.
+    fn crash(&mut self, disk: FaultyDisk) {
+        let loss = match self.random.below(10) {
             // In mode `os` a machine that goes down may lose anything: only the process dies here.
-            _ if self.plan.loses_nothing() => Loss::Nothing,
-            0..2 => Loss::Nothing,
-            2..5 => Loss::Everything,
+            _ if self.plan.durability == Durability::Os => Loss::Nothing,
+            0..3 => Loss::Nothing,
+            3..5 => Loss::Everything,
             _ => Loss::Some,
-        }
+        };
+        disk.crash(loss);
+        self.still_running = (loss == Loss::Nothing).then_some(disk);
     }
 }
 

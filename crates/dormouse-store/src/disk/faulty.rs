@@ -83,20 +83,32 @@ pub(crate) enum Loss {
 impl FaultyDisk {
     /// A disk with what is in `root` now, all of it durable.
     pub(crate) fn new(root: &Path, seed: u64) -> FaultyDisk {
-        let state = State {
-            operations: 0,
-            fault: None,
-            has_failed: false,
-            skipped: None,
-            is_dead: false,
-            is_full: false,
-            durable: files_below(root).into_iter().map(read_pair).collect(),
-            synced: BTreeMap::new(),
-            replaced: BTreeSet::new(),
-            // Xorshift never leaves zero.
-            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-        };
+        let durable = files_below(root).into_iter().map(read_pair).collect();
+        let state = State { durable, ..State::new(seed) };
         FaultyDisk { root: root.to_path_buf(), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// The disk for the next process, after a crash that lost nothing: what was not synced is still
+    /// not synced.
+    pub(crate) fn restart(&self, seed: u64) -> FaultyDisk {
+        self.restart_in(&self.root, seed)
+    }
+
+    /// As [`restart`](Self::restart), in a copy of the folder.
+    pub(crate) fn restart_in(&self, root: &Path, seed: u64) -> FaultyDisk {
+        // Files beside the folder may be known too, from syncs of its parent.
+        let moved = |path: &PathBuf| path.strip_prefix(&self.root).ok().map(|it| root.join(it));
+        let files = |files: &BTreeMap<PathBuf, Vec<u8>>| {
+            files.iter().filter_map(|(path, it)| Some((moved(path)?, it.clone()))).collect()
+        };
+        let state = self.state.lock();
+        let next = State {
+            durable: files(&state.durable),
+            synced: files(&state.synced),
+            replaced: state.replaced.iter().filter_map(moved).collect(),
+            ..State::new(seed)
+        };
+        FaultyDisk { root: root.to_path_buf(), state: Arc::new(Mutex::new(next)) }
     }
 
     /// Plans a fault.
@@ -212,6 +224,22 @@ impl FaultyDisk {
 }
 
 impl State {
+    fn new(seed: u64) -> State {
+        State {
+            operations: 0,
+            fault: None,
+            has_failed: false,
+            skipped: None,
+            is_dead: false,
+            is_full: false,
+            durable: BTreeMap::new(),
+            synced: BTreeMap::new(),
+            replaced: BTreeSet::new(),
+            // Xorshift never leaves zero.
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        }
+    }
+
     /// What is left of a file that has the bytes `now`; `None` if the file is gone.
     fn after_crash(&mut self, path: &Path, now: Option<&[u8]>, loss: Loss) -> Option<Vec<u8>> {
         let durable = self.durable.get(path).cloned();

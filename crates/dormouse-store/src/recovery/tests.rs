@@ -313,6 +313,65 @@ fn recovery_survives_a_crash_at_any_of_its_own_operations() {
     }
 }
 
+/// The process dies, and while the next one recovers, the machine does. What the first one left in
+/// the page cache must not get into a database file and be lost from the journal.
+#[test]
+fn recovery_redoes_nothing_that_the_machine_may_still_lose() {
+    for after in 1..=4 {
+        let origin = fast_folder();
+        // What the journal does not have any more, so that no redo covers up for another.
+        let store = crate::harness::open(origin.path());
+        let mut object = store.open_object(&key("a"), &tally()).unwrap();
+        add_text(&mut object, 1, &"old ".repeat(2_000)).unwrap();
+        crate::harness::settle(&store, &object);
+        object.hibernate().unwrap();
+        store.shut_down().unwrap();
+        drop(store);
+        let disk = FaultyDisk::new(origin.path(), after);
+        let Ok(mut run) = Run::start(&disk, origin.path(), Durability::Fsync) else { panic!() };
+        disk.plan(Fault::Crash { at: disk.operations() + after });
+        let _over = run.add("a", 2).and_then(|()| run.wait("a"));
+        let Run { histories, acknowledged, was_released, .. } = run;
+        let outcome = Outcome { histories, acknowledged, was_released };
+        disk.crash(Loss::Nothing);
+        for (at, seed) in (5..45).flat_map(|at| (1..=6).map(move |seed| (at, seed))) {
+            let dir = fast_folder();
+            copy_folder(origin.path(), dir.path());
+            let next = disk.restart_in(dir.path(), seed);
+            next.plan(Fault::Crash { at });
+            drop(crate::harness::open_on(Arc::new(next.clone()), dir.path()));
+
+            next.crash(Loss::Some);
+
+            let healthy = FaultyDisk::new(dir.path(), seed);
+            let context = format!("crash {after} after, and at {at} of the recovery, seed {seed}");
+            verify(dir.path(), &healthy, &outcome, &context);
+        }
+    }
+}
+
+/// Names reach the disk in any order: one that says that the folder is complete comes after the rest.
+#[test]
+fn a_first_start_that_is_cut_short_anywhere_is_done_again() {
+    let dir = fast_folder();
+    let dry = FaultyDisk::new(dir.path(), 1);
+    drop(crate::harness::open_on(Arc::new(dry.clone()), dir.path()).unwrap());
+    for at in 1..=dry.operations() {
+        for seed in 1..=12 {
+            let dir = fast_folder();
+            let disk = FaultyDisk::new(dir.path(), seed);
+            disk.plan(Fault::Crash { at });
+            drop(crate::harness::open_on(Arc::new(disk.clone()), dir.path()));
+
+            disk.crash(Loss::Some);
+
+            let again = FaultyDisk::new(dir.path(), seed);
+            let opened = crate::harness::open_on(Arc::new(again), dir.path());
+            assert!(opened.is_ok(), "crash at {at}, seed {seed}: {:?}", opened.err());
+        }
+    }
+}
+
 #[test]
 fn a_recovery_of_a_recovery_gives_the_same_bytes() {
     for at in (20..260).step_by(20) {

@@ -9,7 +9,7 @@ use super::recovery::Opened;
 use crate::commit_log::{Position, Unavailable};
 use crate::disk::faulty::FaultyDisk;
 use crate::error::StoreError;
-use crate::harness::{entry, key, tally};
+use crate::harness::{entry, key};
 use crate::object_file::{Access, ObjectFile};
 use crate::store::Store;
 use crate::template::Template;
@@ -55,7 +55,7 @@ impl<'a, 'b> Life<'a, 'b> {
     ) -> Life<'a, 'b> {
         let Opened { store, is_fatal } = opened;
         let objects = simulation.model.names.iter().map(|_| None).collect();
-        let template = tally();
+        let template = Arc::clone(&simulation.template);
         let (stalled_for, full_for) = (0, 0);
         Life { simulation, disk, objects, store, template, is_fatal, stalled_for, full_for }
     }

@@ -4,6 +4,9 @@ use super::Simulation;
 use crate::disk::faulty::{Fault, FaultyDisk};
 use crate::options::{Durability, StoreOptions};
 
+/// The smallest segments that take the largest transaction, and larger ones.
+const SEGMENT_BYTES: [u64; 2] = [64 << 10, 128 << 10];
+
 /// A sequence of numbers that a seed determines (SplitMix64).
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);
@@ -70,7 +73,7 @@ impl Plan {
         let is_os = random.chance(12);
         Plan {
             durability: if is_os { Durability::Os } else { Durability::Fsync },
-            segment_bytes: if random.chance(50) { 64 << 10 } else { 128 << 10 },
+            segment_bytes: SEGMENT_BYTES[random.index(2)],
             segments_max: 4 + random.below(4),
             wal_bytes_max: if random.chance(50) { 24 << 10 } else { 4 << 20 },
             objects: 1 + random.index(4),
@@ -85,10 +88,6 @@ impl Plan {
         }
     }
 
-    pub(super) fn loses_nothing(&self) -> bool {
-        self.durability == Durability::Os
-    }
-
     /// The options of a store under this plan.
     pub(super) fn apply(&self, options: &mut StoreOptions) {
         options.durability = self.durability;
@@ -99,6 +98,13 @@ impl Plan {
 }
 
 impl Simulation<'_> {
+    /// Decides whether the next process has other options.
+    pub(super) fn plan_options(&mut self) {
+        if self.random.chance(10) {
+            self.plan.segment_bytes = SEGMENT_BYTES[self.random.index(2)];
+        }
+    }
+
     /// Decides what happens to a life that begins now.
     pub(super) fn plan_fault(&mut self, disk: &FaultyDisk) {
         let at = disk.operations() + 1 + self.random.below(self.plan.steps * 3);

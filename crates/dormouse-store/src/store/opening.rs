@@ -96,6 +96,8 @@ fn make_folder(
     durability: Durability,
 ) -> Result<FolderState, OpenError> {
     CatalogFollower::create(disk, &folder.catalog_path())?;
+    // Names reach the disk in any order, and a folder with a state is taken to be complete.
+    disk.sync_folder(folder.root()).map_err(|err| io_error("sync", folder.root(), err))?;
     let state = FolderState::new(durability);
     let written = folder.write_state(disk, &state);
     written.map_err(|err| io_error("write", &folder.state_path(), err))?;
