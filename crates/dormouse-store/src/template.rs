@@ -19,14 +19,19 @@ pub(crate) const FORMAT_BYTES: std::ops::Range<usize> = 18..20;
 
 /// The tables that every object has. `dormouse_object` has one row from the object's first
 /// transaction on, and none in the template: a file without that row is not an object yet.
-const CREATE_STORE_TABLES: &str = "
-    CREATE TABLE dormouse_schema (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE dormouse_object (
-        singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
-        kind TEXT NOT NULL,
-        id TEXT NOT NULL,
-        generation INTEGER NOT NULL,
-        created_ms INTEGER NOT NULL
+///
+/// The text has no needless blanks: every object's file contains it.
+const CREATE_STORE_TABLES: &str = "\
+    CREATE TABLE dormouse_schema (\
+        name TEXT PRIMARY KEY, \
+        version INTEGER NOT NULL\
+    ) WITHOUT ROWID; \
+    CREATE TABLE dormouse_object (\
+        singleton INTEGER PRIMARY KEY CHECK (singleton = 1), \
+        kind TEXT NOT NULL, \
+        id TEXT NOT NULL, \
+        generation INTEGER NOT NULL, \
+        created_ms INTEGER NOT NULL\
     );";
 
 const INSERT_OBJECT: &str = "

@@ -19,15 +19,19 @@ use rusqlite::Connection;
 use crate::error::Error;
 use crate::random::Random;
 
-/// The alarms' table. The index is what finds the earliest.
-pub(crate) const ALARM_MIGRATIONS: &[&str] = &["
-    CREATE TABLE dormouse_alarm (
-        name TEXT PRIMARY KEY,
-        due_ms INTEGER NOT NULL,
-        attempts INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX dormouse_alarm_by_due ON dormouse_alarm (due_ms);
-"];
+/// The table of an object's alarms.
+const ALARMS: &str = "dormouse_alarm";
+
+/// Run by the first alarm that is set. In the template, table and index would cost every object of
+/// every kind two pages of its file, and each wake the time to read about them.
+const CREATE_ALARMS: &str = "\
+    CREATE TABLE dormouse_alarm (\
+        name TEXT PRIMARY KEY, \
+        due_ms INTEGER NOT NULL, \
+        attempts INTEGER NOT NULL\
+    ) STRICT, WITHOUT ROWID";
+/// It finds the earliest.
+const CREATE_BY_DUE: &str = "CREATE INDEX dormouse_alarm_by_due ON dormouse_alarm (due_ms)";
 
 const UPSERT_ALARM: &str = "
     INSERT INTO dormouse_alarm (name, due_ms, attempts) VALUES (?1, ?2, ?3)
@@ -79,11 +83,14 @@ pub(crate) fn set(connection: &Connection, name: &str, due: Timestamp) -> Result
 
 /// Takes an alarm back; `false` if there was none of that name.
 pub(crate) fn cancel(connection: &Connection, name: &str) -> Result<bool, Error> {
-    Ok(connection.prepare_cached(DELETE_ALARM)?.execute([name])? > 0)
+    Ok(has_table(connection)? && connection.prepare_cached(DELETE_ALARM)?.execute([name])? > 0)
 }
 
 /// When an alarm is to come.
 pub(crate) fn get(connection: &Connection, name: &str) -> Result<Option<Timestamp>, Error> {
+    if !has_table(connection)? {
+        return Ok(None);
+    }
     let mut statement = connection.prepare_cached(SELECT_ALARM)?;
     let mut rows = statement.query([name])?;
     Ok(match rows.next()? {
@@ -94,6 +101,9 @@ pub(crate) fn get(connection: &Connection, name: &str) -> Result<Option<Timestam
 
 /// The alarm that comes first.
 pub(crate) fn earliest(connection: &Connection) -> Result<Option<Alarm>, Error> {
+    if !has_table(connection)? {
+        return Ok(None);
+    }
     let mut statement = connection.prepare_cached(SELECT_EARLIEST)?;
     let mut rows = statement.query([])?;
     Ok(match rows.next()? {
@@ -125,7 +135,22 @@ pub(crate) fn fail(
 }
 
 fn write(connection: &Connection, name: &str, due: Timestamp, attempts: u32) -> Result<(), Error> {
+    if !has_table(connection)? {
+        create_table(connection)?;
+    }
     connection.prepare_cached(UPSERT_ALARM)?.execute((name, due.as_ms(), attempts))?;
+    Ok(())
+}
+
+/// Whether the object ever set an alarm.
+fn has_table(connection: &Connection) -> Result<bool, Error> {
+    Ok(connection.table_exists(None, ALARMS)?)
+}
+
+fn create_table(connection: &Connection) -> Result<(), Error> {
+    for statement in [CREATE_ALARMS, CREATE_BY_DUE] {
+        connection.execute(statement, [])?;
+    }
     Ok(())
 }
 
@@ -151,11 +176,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_object_that_sets_no_alarm_has_no_table_and_no_alarm() {
+        let connection = Connection::open_in_memory().unwrap();
+
+        assert_eq!(earliest(&connection).unwrap(), None);
+        assert_eq!(get(&connection, "any").unwrap(), None);
+        assert!(!cancel(&connection, "any").unwrap());
+        assert!(!has_table(&connection).unwrap());
+
+        set(&connection, "any", Timestamp::from_ms(7)).unwrap();
+
+        assert_eq!(get(&connection, "any").unwrap(), Some(Timestamp::from_ms(7)));
+        assert_eq!(earliest(&connection).unwrap().map(|alarm| alarm.name).as_deref(), Some("any"));
+        assert!(cancel(&connection, "any").unwrap());
+    }
+
     /// The earliest alarm is read at every commit that changed one, and whenever one has fired.
     #[test]
     fn the_earliest_alarm_is_found_by_the_index() {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(ALARM_MIGRATIONS[0]).unwrap();
+        create_table(&connection).unwrap();
         let mut statement =
             connection.prepare(&format!("EXPLAIN QUERY PLAN {SELECT_EARLIEST}")).unwrap();
         let plan: Vec<String> =

@@ -15,14 +15,15 @@ use crate::event_types::EventTypes;
 
 /// The log's table. `bytes_before` is the sum of all bodies before this one since the object
 /// began, so the size of what is kept is one subtraction and never a scan.
-pub(crate) const EVENT_LOG_MIGRATIONS: &[&str] = &["
-    CREATE TABLE dormouse_event (
-        offset INTEGER PRIMARY KEY,
-        type TEXT NOT NULL,
-        bytes_before INTEGER NOT NULL,
-        body TEXT NOT NULL
-    ) STRICT;
-"];
+///
+/// The text has no needless blanks: every object's file contains it.
+pub(crate) const EVENT_LOG_MIGRATIONS: &[&str] = &["\
+    CREATE TABLE dormouse_event (\
+        offset INTEGER PRIMARY KEY, \
+        type TEXT NOT NULL, \
+        bytes_before INTEGER NOT NULL, \
+        body TEXT NOT NULL\
+    ) STRICT"];
 
 const INSERT_EVENT: &str =
     "INSERT INTO dormouse_event (offset, type, bytes_before, body) VALUES (?1, ?2, ?3, ?4)";

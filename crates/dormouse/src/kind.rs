@@ -9,7 +9,6 @@ use dormouse_store::{
 };
 use serde_json::{Map, Value};
 
-use crate::alarm::ALARM_MIGRATIONS;
 use crate::cx::{Cx, SUMMARY_MIGRATIONS, uuid_v7};
 use crate::error::Error;
 use crate::event_log::EVENT_LOG_MIGRATIONS;
@@ -169,7 +168,6 @@ impl Kind {
             name,
             vec![
                 MigrationSet { name: "dormouse-summary", steps: SUMMARY_MIGRATIONS },
-                MigrationSet { name: "dormouse-alarm", steps: ALARM_MIGRATIONS },
                 MigrationSet { name: "dormouse-event-log", steps: EVENT_LOG_MIGRATIONS },
                 MigrationSet { name: "dormouse-kv", steps: KV_MIGRATIONS },
                 MigrationSet { name, steps: O::MIGRATIONS },
