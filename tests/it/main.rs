@@ -18,6 +18,7 @@ mod arrows;
 mod bounds;
 mod counter;
 mod crash;
+mod disk;
 mod docs;
 mod faults;
 mod flat_api;

@@ -7,19 +7,23 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use dormouse::{Clock, Kinds, SystemClock};
 use dormouse_node::{Node, NodeConfig};
 use dormouse_socket::{HubConfig, HubInbox, HubIndex, OriginRules, hub_channel};
 use dormouse_store::{Store, StoreOptions};
 use tracing_subscriber::EnvFilter;
 
+use crate::cli;
 use crate::descriptors::{self, Budget};
 use crate::http::FrontDoor;
 use crate::objects::control;
 use crate::serve::listen::Workers;
 use crate::settings::{Durability, LogFormat, ServeArgs, Settings, SettingsError};
 use crate::signals::StopSignals;
+
+/// A command that could not be carried out; see [`cli::report`].
+const EXIT_FAILURE: i32 = 1;
 
 /// Serves until SIGTERM or SIGINT.
 ///
@@ -96,9 +100,18 @@ fn open_store(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Store, anyh
             Durability::Os => dormouse_store::Durability::Os,
         },
         clock: Arc::clone(clock),
+        on_fatal: Box::new(stop_process),
         ..StoreOptions::new(&settings.data)
     };
     Ok(Store::open(options)?)
+}
+
+/// Ends the process at once: nothing that is not durable may leave any more, not even the answer
+/// that a clean stop would give.
+#[expect(clippy::exit, reason = "called by threads of the store, which have nobody to return to")]
+fn stop_process(reason: &str) {
+    cli::report(&anyhow!("the store cannot keep its promise: {reason}"));
+    std::process::exit(EXIT_FAILURE);
 }
 
 fn origin_rules(settings: &Settings) -> Result<OriginRules, SettingsError> {

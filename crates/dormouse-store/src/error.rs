@@ -1,7 +1,10 @@
 //! What can go wrong, sorted by what a caller can do about it.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
+
+use rusqlite::{ErrorCode, ffi};
 
 use crate::commit_log::Unavailable;
 
@@ -75,6 +78,31 @@ pub enum StoreError {
     /// the object and open it again.
     #[error("SQLite refused")]
     Sqlite(#[source] rusqlite::Error),
+}
+
+impl StoreError {
+    /// Whether a commit that ended like this says that the disk takes no writes any more, for
+    /// another reason than being full: the process had better stop than fail call after call.
+    pub(crate) fn is_failing_disk(&self) -> bool {
+        match self {
+            StoreError::Sqlite(rusqlite::Error::SqliteFailure(err, _)) => {
+                err.extended_code == ffi::SQLITE_IOERR_WRITE || err.code == ErrorCode::ReadOnly
+            }
+            _ => false,
+        }
+    }
+}
+
+/// An error and its causes, as one line.
+pub(crate) fn chain(err: &dyn Error) -> String {
+    let mut line = err.to_string();
+    let mut cause = err.source();
+    while let Some(err) = cause {
+        line.push_str(": ");
+        line.push_str(&err.to_string());
+        cause = err.source();
+    }
+    line
 }
 
 /// Why a data folder could not be opened. Each variant is something a person can act on.
@@ -169,8 +197,8 @@ impl From<Unavailable> for StoreError {
 impl From<rusqlite::Error> for StoreError {
     fn from(err: rusqlite::Error) -> StoreError {
         match err.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => StoreError::DiskFull(err),
-            Some(rusqlite::ErrorCode::OperationInterrupted) => StoreError::SqlTimeout,
+            Some(ErrorCode::DiskFull) => StoreError::DiskFull(err),
+            Some(ErrorCode::OperationInterrupted) => StoreError::SqlTimeout,
             _ => StoreError::Sqlite(err),
         }
     }

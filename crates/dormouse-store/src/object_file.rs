@@ -33,7 +33,7 @@ pub(crate) use self::wal_capture::WalCapture;
 use crate::catalog::{CatalogEntry, SUMMARY_BYTES_MAX};
 use crate::clock::Timestamp;
 use crate::commit_log::{Change, Position};
-use crate::error::StoreError;
+use crate::error::{StoreError, chain};
 use crate::folder::beside;
 use crate::key::Key;
 use crate::ledger::{LeftOpen, Removal};
@@ -154,8 +154,19 @@ impl ObjectFile {
     ///
     /// Nothing of the transaction is left, and none is open. With [`StoreError::Sqlite`] it is
     /// better to drop the object and to open it again.
-    pub fn commit(&mut self, mut entry: CatalogEntry) -> Result<Commit, StoreError> {
+    pub fn commit(&mut self, entry: CatalogEntry) -> Result<Commit, StoreError> {
         self.containment.end();
+        let committed = self.try_commit(entry);
+        if let Err(err) = &committed
+            && err.is_failing_disk()
+        {
+            let key = &self.key;
+            (self.store.on_fatal)(&format!("cannot write {key}, the disk fails: {}", chain(err)));
+        }
+        committed
+    }
+
+    fn try_commit(&mut self, mut entry: CatalogEntry) -> Result<Commit, StoreError> {
         if let Err(err) = self.check_before_commit(&entry) {
             self.rollback()?;
             return Err(err);

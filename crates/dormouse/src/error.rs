@@ -1,6 +1,7 @@
 //! Errors as clients see them.
 
 use std::borrow::Cow;
+use std::io;
 
 use dormouse_store::StoreError;
 use serde::Serialize;
@@ -182,6 +183,9 @@ impl From<StoreError> for Error {
                 "the store cannot take this now; nothing changed, try again later",
             ),
             StoreError::DiskFull(_) => {
+                Error::unavailable("no space left to store this; nothing changed")
+            }
+            StoreError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Error::unavailable("no space left to store this; nothing changed")
             }
             StoreError::SqlTimeout => {
