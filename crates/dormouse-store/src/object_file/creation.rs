@@ -6,9 +6,10 @@
 
 use std::io;
 
-use rusqlite::MAIN_DB;
+use rusqlite::{Connection, MAIN_DB};
+use tracing::warn;
 
-use super::connection;
+use super::connection::{self, WalFrames};
 use super::{Commit, ObjectFile, OnDisk, WalCapture};
 use crate::catalog::CatalogEntry;
 use crate::disk::DiskFile;
@@ -74,16 +75,18 @@ impl ObjectFile {
         if let Some(removal) = removals.get(&self.key) {
             // The file of the deleted object is still there: the new one takes it over, WAL first.
             self.oldest = Some(removal.oldest);
-        } else {
-            self.write_template()?;
+        } else if let Err(err) = self.write_template() {
+            self.remove_unborn();
+            return Err(err);
         }
-        for suffix in LEFTOVER_SUFFIXES {
-            self.remove_beside(suffix)?;
-        }
-        let (mut conn, wal_frames) = connection::open_file(&self.path, &self.containment)?;
-        self.containment.as_store(|| connection::copy(memory, &mut conn))?;
-        let Some(frames) = wal_frames.take() else {
-            return Err(StoreError::ForeignFile { path: self.path.clone() });
+        let (conn, wal_frames, frames) = match self.fill_file(memory) {
+            Ok(filled) => filled,
+            Err(err) => {
+                if !removals.contains_key(&self.key) {
+                    self.remove_unborn();
+                }
+                return Err(err);
+            }
         };
         removals.remove(&self.key);
         drop(removals);
@@ -92,6 +95,28 @@ impl ObjectFile {
         self.conn = Some(conn);
         self.query_only = false;
         Ok(frames)
+    }
+
+    /// Copies the database in memory into the file, which holds the template, through its WAL.
+    fn fill_file(&self, memory: &Connection) -> Result<(Connection, WalFrames, u32), StoreError> {
+        for suffix in LEFTOVER_SUFFIXES {
+            self.remove_beside(suffix)?;
+        }
+        let (mut conn, wal_frames) = connection::open_file(&self.path, &self.containment)?;
+        self.containment.as_store(|| connection::copy(memory, &mut conn))?;
+        let frames = wal_frames.take();
+        let frames = frames.ok_or_else(|| StoreError::ForeignFile { path: self.path.clone() })?;
+        Ok((conn, wal_frames, frames))
+    }
+
+    /// Removes the file of an object that could not be created, so that the next wake need not ask the
+    /// catalog whose it is. A file that cannot be removed now is removed then.
+    fn remove_unborn(&self) {
+        let removed = LEFTOVER_SUFFIXES.iter().try_for_each(|suffix| self.remove_beside(suffix));
+        let removed = removed.and_then(|()| self.remove_beside(""));
+        if let Err(err) = removed {
+            warn!(key = %self.key, error = &err as &dyn std::error::Error, "the file of an object that was not created stays");
+        }
     }
 
     fn write_template(&self) -> Result<(), StoreError> {
