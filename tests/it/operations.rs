@@ -252,17 +252,21 @@ async fn what_is_not_there_is_one_line_and_a_failure() {
 }
 
 #[tokio::test]
-async fn looking_at_an_object_wakes_and_creates_nothing() {
+async fn looking_at_an_object_creates_nothing_and_says_how_it_was_found() {
     let server = Server::builder().flag("--idle-timeout", "100ms").start().await;
     server.mutate("counter.increment", json!({"name": "a"})).await.data();
     server.all_asleep().await;
     let (files, wakes) =
         (server.data().object_files(), server.metric("dormouse_object_wakes_total").await);
 
-    let shown = lines(&objects(server.data(), &["show", "counter/a", "--json"]).await);
+    let listed = lines(&objects(server.data(), &["list", "--json"]).await);
     objects(server.data(), &["show", "counter/absent"]).await;
 
+    assert_eq!(listed[0]["resident"], false);
+    assert_eq!(server.metric("dormouse_object_wakes_total").await, wakes, "neither wakes anything");
+    // Its messages that were given up are in its file, which only its actor reads.
+    let shown = lines(&objects(server.data(), &["show", "counter/a", "--json"]).await);
     assert_eq!(shown[0]["resident"], false);
-    assert_eq!(server.metric("dormouse_object_wakes_total").await, wakes);
+    server.all_asleep().await;
     assert_eq!(server.data().object_files(), files);
 }

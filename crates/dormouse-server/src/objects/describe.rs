@@ -64,7 +64,7 @@ pub(super) fn answer(
                     .map_err(|err| err.to_string())?;
                 for row in rows {
                     let key = Key::new(name, row.id).map_err(|err| err.to_string())?;
-                    objects.push(describe(node, &key, row.entry, None, Vec::new())?);
+                    objects.push(json(&describe(node, &key, row.entry))?);
                 }
             }
             Ok(objects)
@@ -77,8 +77,10 @@ pub(super) fn answer(
                 .map_err(|err| err.to_string())?
                 .ok_or_else(|| format!("there is no object {key}"))?;
             let epoch = store.epoch(&key, 0).to_string();
-            let letters = dead_letters(store, kinds, node, &key)?;
-            Ok(vec![describe(node, &key, entry, Some(epoch), letters)?])
+            // Said before the next line wakes it.
+            let found = describe(node, &key, entry);
+            let dead_letters = dead_letters(store, kinds, node, &key)?;
+            Ok(vec![json(&Description { epoch: Some(epoch), dead_letters, ..found })?])
         }
     }
 }
@@ -114,27 +116,24 @@ fn dead_letters(
     serde_json::from_str(&json).map_err(|err| err.to_string())
 }
 
-fn describe(
-    node: Option<&Node>,
-    key: &Key,
-    entry: CatalogEntry,
-    epoch: Option<String>,
-    dead_letters: Vec<Value>,
-) -> Result<Value, String> {
+fn describe(node: Option<&Node>, key: &Key, entry: CatalogEntry) -> Description {
     let status = node.map(|node| node.status(key));
-    let description = Description {
+    Description {
         kind: key.kind().to_owned(),
         id: key.id().to_owned(),
         created_at: entry.created_at,
         last_active_at: entry.last_active_at,
         size_bytes: entry.size_bytes,
         summary: entry.summary.and_then(|summary| serde_json::from_str(&summary).ok()),
-        epoch,
+        epoch: None,
         resident: status.map(|status| status.is_resident),
         sockets: status.map(|status| status.sessions),
         queued: status.map(|status| status.queued),
-        dead_letters,
-    };
+        dead_letters: Vec::new(),
+    }
+}
+
+fn json(description: &Description) -> Result<Value, String> {
     serde_json::to_value(description).map_err(|err| err.to_string())
 }
 
