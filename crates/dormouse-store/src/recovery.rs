@@ -106,6 +106,11 @@ pub(crate) fn recover(
         let synced = wiped.and_then(|()| segment.file.sync());
         synced.map_err(|err| io_error("wipe", &segment.path, err))?;
     }
+    // A recovery that was cut short here has wiped headers that the disk may still have. They must
+    // not come back: without them sequences begin anew, below theirs.
+    for segment in &scan.unused {
+        segment.file.sync().map_err(|err| io_error("sync", &segment.path, err))?;
+    }
     info!(position = %scan.end.position, objects = redone.len(), "recovered from the journal");
     let Scan { mut segments, unused, next_number, end, .. } = scan;
     segments.extend(unused);

@@ -96,16 +96,17 @@ impl FaultyDisk {
 
     /// As [`restart`](Self::restart), in a copy of the folder.
     pub(crate) fn restart_in(&self, root: &Path, seed: u64) -> FaultyDisk {
-        // Files beside the folder may be known too, from syncs of its parent.
-        let moved = |path: &PathBuf| path.strip_prefix(&self.root).ok().map(|it| root.join(it));
+        let moved = |path: &PathBuf| {
+            root.join(path.strip_prefix(&self.root).expect("the disk has no other files"))
+        };
         let files = |files: &BTreeMap<PathBuf, Vec<u8>>| {
-            files.iter().filter_map(|(path, it)| Some((moved(path)?, it.clone()))).collect()
+            files.iter().map(|(path, bytes)| (moved(path), bytes.clone())).collect()
         };
         let state = self.state.lock();
         let next = State {
             durable: files(&state.durable),
             synced: files(&state.synced),
-            replaced: state.replaced.iter().filter_map(moved).collect(),
+            replaced: state.replaced.iter().map(moved).collect(),
             ..State::new(seed)
         };
         FaultyDisk { root: root.to_path_buf(), state: Arc::new(Mutex::new(next)) }
@@ -338,6 +339,10 @@ impl Disk for FaultyDisk {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.operate_sync()?;
         let state = &mut *self.state.lock();
+        // What is beside the folder belongs to somebody else, and may come and go.
+        if !folder.starts_with(&self.root) {
+            return Ok(());
+        }
         let is_inside = |path: &Path| path.parent() == Some(folder);
         state.durable.retain(|path, _| !is_inside(path) || path.exists());
         for path in files_below(folder).into_iter().filter(|path| is_inside(path)) {

@@ -350,6 +350,40 @@ fn recovery_redoes_nothing_that_the_machine_may_still_lose() {
     }
 }
 
+/// A process that dies while it wipes what it has redone leaves headers that are gone from the page
+/// cache only. If they come back, they must not be newer than those written since.
+#[test]
+fn a_header_that_a_recovery_has_wiped_does_not_come_back() {
+    let origin = fast_folder();
+    let disk = FaultyDisk::new(origin.path(), 1);
+    disk.plan(Fault::Crash { at: 200 });
+    run_until_fault(&disk, origin.path());
+    disk.crash(Loss::Nothing);
+    let copy = fast_folder();
+    copy_folder(origin.path(), copy.path());
+    let dry = disk.restart_in(copy.path(), 1);
+    drop(crate::harness::open_on(Arc::new(dry.clone()), copy.path()).unwrap());
+    for at in 1..dry.operations() {
+        let dir = fast_folder();
+        copy_folder(origin.path(), dir.path());
+        let cut_short = disk.restart_in(dir.path(), 1);
+        cut_short.plan(Fault::Crash { at });
+        drop(crate::harness::open_on(Arc::new(cut_short.clone()), dir.path()));
+        cut_short.crash(Loss::Nothing);
+        let next = cut_short.restart(1);
+        let Ok(mut run) = Run::start(&next, dir.path(), Durability::Fsync) else { panic!() };
+        assert!(run.add("a", 1_000).is_ok() && run.wait("a").is_ok());
+        next.kill();
+        let Run { store, objects, histories, acknowledged, was_released, .. } = run;
+        drop((objects, store));
+        next.crash(Loss::Everything);
+
+        let healthy = FaultyDisk::new(dir.path(), 1);
+        let outcome = Outcome { histories, acknowledged, was_released };
+        verify(dir.path(), &healthy, &outcome, &format!("crash at {at} of the recovery"));
+    }
+}
+
 /// Names reach the disk in any order: one that says that the folder is complete comes after the rest.
 #[test]
 fn a_first_start_that_is_cut_short_anywhere_is_done_again() {
