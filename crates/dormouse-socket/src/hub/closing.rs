@@ -81,6 +81,11 @@ impl<O: Owner> Driver<O> {
         let Farewell { phase, frame, keeps_queue } = farewell(verdict, self.timing.drain_reason());
         socket.phase = phase;
         if let Some(frame) = frame {
+            if !keeps_queue {
+                // What was said before the end is said, as far as the kernel takes it at once. A
+                // reader that left it no room loses the rest.
+                socket.flush(&mut self.env);
+            }
             socket.push_close(frame, keeps_queue, &mut self.env);
             let until = self.env.now + self.env.config.close_wait;
             self.env.watched.push(Watch::Closing(id, until));

@@ -119,7 +119,7 @@ async fn nothing_that_follows_an_error_is_handled() {
 
     client.send_raw(&bytes).await;
 
-    // The answer that was still queued gives way to the close frame.
+    assert_eq!(client.receive_text().await, "echo before", "what came before it is answered");
     assert_eq!(client.receive().await, Got::Close(1002, "opcode 0x3 is reserved".to_owned()));
     assert_eq!(rig.call().await, Call::Message(id, "echo before".to_owned()));
     assert!(matches!(rig.call().await, Call::Closed(..)));
