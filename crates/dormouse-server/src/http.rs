@@ -26,6 +26,8 @@ pub(crate) struct FrontDoor {
     pub(crate) origins: Arc<OriginRules>,
     pub(crate) durability: Durability,
     pub(crate) echo: bool,
+    /// Whether sockets may agree on compression.
+    pub(crate) compression: bool,
     pub(crate) sockets_max: usize,
     /// Set when the server begins to stop.
     pub(crate) is_draining: Arc<AtomicBool>,

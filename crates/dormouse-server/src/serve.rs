@@ -66,6 +66,7 @@ async fn serve(
         origins: Arc::new(origins),
         durability: settings.durability,
         echo: settings.echo,
+        compression: settings.compression,
         sockets_max: budget.sockets_max,
         is_draining: Arc::new(AtomicBool::new(false)),
     };

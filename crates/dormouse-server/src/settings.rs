@@ -59,6 +59,10 @@ pub(crate) struct ServeArgs {
     /// Serve `/echo`, a socket that echoes every message.
     #[arg(long, env = "DORMOUSE_ECHO", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) echo: Option<bool>,
+    /// Compress the messages of sockets whose clients offer it (permessage-deflate): less traffic
+    /// for more work of the processor [default: off].
+    #[arg(long, env = "DORMOUSE_COMPRESSION", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) compression: Option<bool>,
     /// Form of the log on standard error [default: text].
     #[arg(long, env = "DORMOUSE_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
@@ -122,6 +126,7 @@ pub(crate) struct Settings {
     pub(crate) heartbeat_interval: Duration,
     pub(crate) drain_window: Duration,
     pub(crate) echo: bool,
+    pub(crate) compression: bool,
     pub(crate) log_format: LogFormat,
     pub(crate) log: String,
 }
@@ -178,6 +183,7 @@ struct File {
     heartbeat_interval: Option<DurationText>,
     drain_window: Option<DurationText>,
     echo: Option<bool>,
+    compression: Option<bool>,
     log_format: Option<LogFormat>,
     log: Option<String>,
 }
@@ -243,6 +249,7 @@ impl Settings {
             ),
             drain_window: either(args.drain_window, file.drain_window, Duration::from_secs(5)),
             echo: args.echo.or(file.echo).unwrap_or(false),
+            compression: args.compression.or(file.compression).unwrap_or(false),
             log_format: args.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
             log: args.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
         };

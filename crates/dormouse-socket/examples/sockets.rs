@@ -93,7 +93,7 @@ async fn serve() -> Result<(), Failure> {
             let hub = Rc::clone(&hub);
             async move {
                 if let Ok(handshake) = Handshake::check(request.head())
-                    && let Ok(upgraded) = switch_protocols(framed, &handshake, None).await
+                    && let Ok(upgraded) = switch_protocols(framed, &handshake, None, None).await
                 {
                     let (topic, filter) = (TOPIC, EventMask::ALL);
                     let accept = Accept { topic, filter, from: 0, binary: false, session: () };

@@ -1,8 +1,9 @@
 //! Events, encoded once for all sockets.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use crate::deflate::{Deflater, Window};
 use crate::frame::{Opcode, SERVER_HEADER_BYTES_MAX, push_frame};
 use crate::id::{EventMask, SocketId};
 
@@ -29,6 +30,9 @@ struct Inner {
     has_exceptions: bool,
     first_offset: Option<u64>,
     last_offset: Option<u64>,
+    /// The same events with their frames compressed, by [`Window::index`], once a socket needed it.
+    /// `None` inside: nothing in it is worth compressing.
+    deflated: [OnceLock<Option<Batch>>; Window::COUNT],
 }
 
 /// Neighbouring frames of a batch.
@@ -128,6 +132,33 @@ impl Batch {
             joined.last_offset = inner.last_offset.or(joined.last_offset);
         }
         Batch { inner: Arc::new(joined) }
+    }
+
+    /// The same events for sockets that take compressed messages. Whichever hub asks first does the
+    /// work, for all hubs and all their sockets.
+    pub(crate) fn deflated(&self, window: Window, deflater: &mut Deflater) -> Batch {
+        let form = &self.inner.deflated[window.index()];
+        form.get_or_init(|| self.deflate(window, deflater)).as_ref().unwrap_or(self).clone()
+    }
+
+    fn deflate(&self, window: Window, deflater: &mut Deflater) -> Option<Batch> {
+        let inner = &*self.inner;
+        let mut bytes = Vec::with_capacity(inner.bytes.len());
+        let mut events = Vec::with_capacity(inner.events.len());
+        let (mut start, mut has_deflated) = (0, false);
+        for event in &inner.events {
+            has_deflated |= deflater.push_frame(&mut bytes, &inner.bytes[start..event.end], window);
+            start = event.end;
+            events.push(Event { end: bytes.len(), ..*event });
+        }
+        deflater.forget_payload();
+        if !has_deflated {
+            return None;
+        }
+        // It may wait in many queues, and be much smaller than what it was made from.
+        bytes.shrink_to_fit();
+        let inner = Inner { bytes, events, deflated: Default::default(), ..*inner };
+        Some(Batch { inner: Arc::new(inner) })
     }
 
     /// Bytes of all its frames.

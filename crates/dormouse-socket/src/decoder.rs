@@ -7,17 +7,39 @@ use std::mem;
 use std::ops::Range;
 
 use crate::close::CloseCode;
+use crate::deflate::Inflater;
 use crate::frame::{CLIENT_HEADER_BYTES_MAX, Header, Opcode, ProtocolError, parse_header};
 use crate::mask::unmask;
 
 /// What a decoder lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest message in bytes, over all its fragments.
+    /// Longest message in bytes, over all its fragments, and once it is inflated.
     pub message_bytes_max: usize,
     /// Whether binary messages are taken.
     pub binary: bool,
+    /// Whether messages may be compressed.
+    pub deflate: bool,
 }
+
+impl Limits {
+    /// Longest message in bytes as it is sent.
+    fn sent_bytes_max(self, format: Format) -> usize {
+        if format.is_deflated {
+            // What cannot be compressed becomes larger by the headers of its blocks.
+            let max = self.message_bytes_max;
+            max.saturating_add(max / DEFLATED_EXCESS_SHARE).saturating_add(DEFLATED_EXCESS_BYTES)
+        } else {
+            self.message_bytes_max
+        }
+    }
+}
+
+/// The part of a message by which compressing it may make it larger at most.
+const DEFLATED_EXCESS_SHARE: usize = 8;
+
+/// Bytes by which compressing any message may make it larger.
+const DEFLATED_EXCESS_BYTES: usize = 64;
 
 /// One message, or one control frame, with its mask removed.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,8 +71,8 @@ struct Partial {
     head: Vec<u8>,
     /// The frame whose payload is arriving, and how much of it is missing.
     frame: Option<(Header, u64)>,
-    /// The kind of the message that `message` holds the beginning of.
-    kind: Option<Kind>,
+    /// The format of the message that `message` holds the beginning of.
+    format: Option<Format>,
     message: Vec<u8>,
     /// How much of `message` is known to be UTF-8.
     valid_bytes: usize,
@@ -59,10 +81,11 @@ struct Partial {
     unread: Vec<u8>,
 }
 
+/// What the first frame of a message says about all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Binary,
+struct Format {
+    is_text: bool,
+    is_deflated: bool,
 }
 
 /// Where the payload of a finished item lies.
@@ -76,7 +99,7 @@ enum Step {
     Starved,
     /// Something was finished that is no item: a fragment.
     Again,
-    Message(Kind, Place),
+    Message(Format, Place),
     Control(Opcode, Place),
 }
 
@@ -86,15 +109,19 @@ impl Decoder {
     /// Gives how many bytes were used, and the item. Without an item all of the input was used. Call
     /// again with the rest until there is none: what the last item occupied is freed then.
     ///
+    /// A compressed message is kept as it came and inflated once it is complete, so that sockets need
+    /// no inflater of their own: any `inflater` will do.
+    ///
     /// # Errors
     ///
     /// Any [`ProtocolError`]; the connection must be closed with its code. Text that cannot become
-    /// UTF-8 any more and a message that announces too many bytes are refused before they are
-    /// complete.
+    /// UTF-8 any more, unless it is compressed, and a message that announces too many bytes are
+    /// refused before they are complete.
     pub fn next<'a>(
         &'a mut self,
         input: &'a mut [u8],
         limits: Limits,
+        inflater: &'a mut Inflater,
     ) -> Result<(usize, Option<Item<'a>>), ProtocolError> {
         self.forget_delivered();
 
@@ -106,18 +133,21 @@ impl Decoder {
             match step {
                 Step::Again => {}
                 Step::Starved => return Ok((used, None)),
-                Step::Message(kind, place) => break Step::Message(kind, place.after(start)),
+                Step::Message(format, place) => break Step::Message(format, place.after(start)),
                 Step::Control(opcode, place) => break Step::Control(opcode, place.after(start)),
             }
         };
 
         let item = match step {
-            Step::Message(kind, place) => {
-                let payload = match place {
+            Step::Message(format, place) => {
+                let mut payload = match place {
                     Place::Input(range) => &input[range],
                     Place::Kept => self.partial.as_ref().map_or(&[][..], |kept| &kept.message),
                 };
-                message_item(kind, payload)?
+                if format.is_deflated {
+                    payload = inflater.inflate(payload, limits.message_bytes_max)?;
+                }
+                message_item(format, payload)?
             }
             Step::Control(opcode, place) => {
                 let payload = match place {
@@ -144,6 +174,11 @@ impl Decoder {
         self.partial.as_mut().map(|kept| mem::take(&mut kept.unread)).unwrap_or_default()
     }
 
+    /// Whether [`keep_unread`](Self::keep_unread) kept anything.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.partial.as_ref().is_some_and(|kept| !kept.unread.is_empty())
+    }
+
     /// Bytes of memory that wait for the rest of something.
     pub fn kept_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |kept| {
@@ -156,7 +191,7 @@ impl Decoder {
             if kept.frame.is_none_or(|(header, _)| !header.opcode.is_control()) {
                 kept.control = Vec::new();
             }
-            if kept.kind.is_none() {
+            if kept.format.is_none() {
                 kept.message = Vec::new();
                 kept.valid_bytes = 0;
                 if kept.head.is_empty() && kept.frame.is_none() && kept.unread.is_empty() {
@@ -175,18 +210,14 @@ impl Decoder {
         if input.is_empty() {
             return Ok((0, Step::Starved));
         }
-        let Some((header, used)) = self.header(input)? else {
+        let Some((header, used)) = self.header(input, limits.deflate)? else {
             return Ok((input.len(), Step::Starved));
         };
         self.judge(header, limits)?;
 
         let payload = &mut input[used..];
         let whole = usize::try_from(header.payload_bytes).ok().filter(|&len| len <= payload.len());
-        let message = match header.opcode {
-            Opcode::Text => Some(Kind::Text),
-            Opcode::Binary => Some(Kind::Binary),
-            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => None,
-        };
+        let begun = Format::begun_by(header);
         // The common case: a frame that lies in the input as a whole and is an item by itself.
         if let Some(length) = whole
             && header.fin
@@ -194,26 +225,30 @@ impl Decoder {
         {
             unmask(&mut payload[..length], header.key);
             let place = Place::Input(used..used + length);
-            let step = match message {
-                Some(kind) => Step::Message(kind, place),
+            let step = match begun {
+                Some(format) => Step::Message(format, place),
                 None => Step::Control(header.opcode, place),
             };
             return Ok((used + length, step));
         }
 
         let kept = self.partial.get_or_insert_default();
-        if message.is_some() {
-            kept.kind = message;
+        if begun.is_some() {
+            kept.format = begun;
         }
         let (payload_used, step) = kept.payload(payload, header, header.payload_bytes)?;
         Ok((used + payload_used, step))
     }
 
     /// Reads a header, together with the beginning of it that came before. `None`: not complete.
-    fn header(&mut self, input: &[u8]) -> Result<Option<(Header, usize)>, ProtocolError> {
+    fn header(
+        &mut self,
+        input: &[u8],
+        deflate: bool,
+    ) -> Result<Option<(Header, usize)>, ProtocolError> {
         let before = self.partial.as_ref().map_or(0, |kept| kept.head.len());
         if before == 0 {
-            let parsed = parse_header(input)?;
+            let parsed = parse_header(input, deflate)?;
             if parsed.is_none() {
                 self.partial.get_or_insert_default().head = input.to_vec();
             }
@@ -223,7 +258,7 @@ impl Decoder {
         let kept = self.partial.get_or_insert_default();
         let fits = input.len().min(CLIENT_HEADER_BYTES_MAX - before);
         kept.head.extend_from_slice(&input[..fits]);
-        let parsed = parse_header(&kept.head)?;
+        let parsed = parse_header(&kept.head, deflate)?;
         if let Some((header, length)) = parsed {
             kept.head = Vec::new();
             // A header that was incomplete before ends in this input, so this cannot underflow.
@@ -234,18 +269,20 @@ impl Decoder {
 
     /// Decides whether this frame may come now, before any of its payload is kept.
     fn judge(&self, header: Header, limits: Limits) -> Result<(), ProtocolError> {
-        let (kind, before) =
-            self.partial.as_ref().map_or((None, 0), |kept| (kept.kind, kept.message.len()));
-        match (header.opcode, kind) {
-            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
-            (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
-            (Opcode::Text | Opcode::Binary, Some(_)) => {
-                return Err(ProtocolError::ExpectedContinuation);
-            }
-            (Opcode::Binary, None) if !limits.binary => return Err(ProtocolError::Binary),
-            (Opcode::Continuation, Some(_)) | (Opcode::Text | Opcode::Binary, None) => {}
+        if header.opcode.is_control() {
+            return Ok(());
         }
-        let room = limits.message_bytes_max.saturating_sub(before) as u64;
+        let (begun_before, before) =
+            self.partial.as_ref().map_or((None, 0), |kept| (kept.format, kept.message.len()));
+        let format = match (begun_before, Format::begun_by(header)) {
+            (None, None) => return Err(ProtocolError::UnexpectedContinuation),
+            (Some(_), Some(_)) => return Err(ProtocolError::ExpectedContinuation),
+            (None, Some(format)) if !format.is_text && !limits.binary => {
+                return Err(ProtocolError::Binary);
+            }
+            (Some(format), None) | (None, Some(format)) => format,
+        };
+        let room = limits.sent_bytes_max(format).saturating_sub(before) as u64;
         if header.payload_bytes > room { Err(ProtocolError::TooLarge) } else { Ok(()) }
     }
 }
@@ -266,7 +303,7 @@ impl Partial {
             self.control.extend_from_slice(payload);
         } else {
             self.message.extend_from_slice(payload);
-            if self.kind == Some(Kind::Text) {
+            if self.format == Some(Format::PLAIN_TEXT) {
                 self.check_text(missing == 0 && header.fin)?;
             }
         }
@@ -278,10 +315,10 @@ impl Partial {
         if header.opcode.is_control() {
             return Ok((used, Step::Control(header.opcode, Place::Kept)));
         }
-        let step = match self.kind {
-            Some(kind) if header.fin => {
-                self.kind = None;
-                Step::Message(kind, Place::Kept)
+        let step = match self.format {
+            Some(format) if header.fin => {
+                self.format = None;
+                Step::Message(format, Place::Kept)
             }
             _ => Step::Again,
         };
@@ -302,6 +339,21 @@ impl Partial {
     }
 }
 
+impl Format {
+    /// Text that can be checked as it arrives.
+    const PLAIN_TEXT: Format = Format { is_text: true, is_deflated: false };
+
+    /// The format of the message that a frame begins. `None`: it begins none.
+    fn begun_by(header: Header) -> Option<Format> {
+        let is_text = match header.opcode {
+            Opcode::Text => true,
+            Opcode::Binary => false,
+            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => return None,
+        };
+        Some(Format { is_text, is_deflated: header.is_deflated })
+    }
+}
+
 impl Place {
     /// Counts a range from the beginning of the whole input.
     fn after(self, start: usize) -> Place {
@@ -312,13 +364,13 @@ impl Place {
     }
 }
 
-fn message_item(kind: Kind, payload: &[u8]) -> Result<Item<'_>, ProtocolError> {
-    match kind {
-        Kind::Binary => Ok(Item::Binary(payload)),
-        Kind::Text => match simdutf8::basic::from_utf8(payload) {
-            Ok(text) => Ok(Item::Text(text)),
-            Err(_) => Err(ProtocolError::InvalidUtf8),
-        },
+fn message_item(format: Format, payload: &[u8]) -> Result<Item<'_>, ProtocolError> {
+    if !format.is_text {
+        return Ok(Item::Binary(payload));
+    }
+    match simdutf8::basic::from_utf8(payload) {
+        Ok(text) => Ok(Item::Text(text)),
+        Err(_) => Err(ProtocolError::InvalidUtf8),
     }
 }
 

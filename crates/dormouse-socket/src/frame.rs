@@ -18,6 +18,8 @@ const REASON_BYTES_MAX: usize = CONTROL_BYTES_MAX - 2;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
+/// The reserved bit that says, on the first frame of a message, that the message is compressed.
+const DEFLATED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
@@ -28,7 +30,8 @@ pub enum ProtocolError {
     /// A frame from a client came without a mask.
     #[error("frames from a client must be masked")]
     Unmasked,
-    /// A reserved bit was set, and no extension was agreed on.
+    /// A reserved bit was set that means nothing here: no extension was agreed on, or it stands where
+    /// compression does not put it.
     #[error("a reserved bit is set")]
     ReservedBits,
     /// The opcode is one of those that RFC 6455 reserves.
@@ -61,6 +64,9 @@ pub enum ProtocolError {
     /// A binary message came on a socket that takes only text.
     #[error("binary messages are not supported")]
     Binary,
+    /// A compressed message cannot be inflated.
+    #[error("the compressed message is damaged")]
+    Compression,
 }
 
 impl ProtocolError {
@@ -76,7 +82,7 @@ impl ProtocolError {
             | ProtocolError::UnexpectedContinuation
             | ProtocolError::ExpectedContinuation
             | ProtocolError::Close => CloseCode::PROTOCOL,
-            ProtocolError::InvalidUtf8 => CloseCode::INVALID_DATA,
+            ProtocolError::InvalidUtf8 | ProtocolError::Compression => CloseCode::INVALID_DATA,
             ProtocolError::TooLarge => CloseCode::TOO_LARGE,
             ProtocolError::Binary => CloseCode::UNSUPPORTED,
         }
@@ -120,28 +126,43 @@ impl Opcode {
     pub(crate) const fn is_control(self) -> bool {
         matches!(self, Opcode::Close | Opcode::Ping | Opcode::Pong)
     }
+
+    const fn begins_message(self) -> bool {
+        matches!(self, Opcode::Text | Opcode::Binary)
+    }
 }
 
 /// What stands before a payload from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) fin: bool,
+    /// Whether this begins a message that is compressed.
+    pub(crate) is_deflated: bool,
     pub(crate) opcode: Opcode,
     pub(crate) key: [u8; 4],
     pub(crate) payload_bytes: u64,
 }
 
-/// Reads the header that `input` begins with, and gives its own length too.
+/// Reads the header that `input` begins with, and gives its own length too. With `deflate` messages
+/// may be compressed.
 ///
 /// `Ok(None)` means that the header is not complete. The first two bytes are judged as soon as they
 /// are there.
-pub(crate) fn parse_header(input: &[u8]) -> Result<Option<(Header, usize)>, ProtocolError> {
+pub(crate) fn parse_header(
+    input: &[u8],
+    deflate: bool,
+) -> Result<Option<(Header, usize)>, ProtocolError> {
     let Some((&[first, second], rest)) = input.split_first_chunk::<2>() else { return Ok(None) };
     let fin = first & FIN != 0;
-    if first & RESERVED != 0 {
+    let reserved = first & RESERVED;
+    let is_deflated = deflate && reserved == DEFLATED;
+    if reserved != 0 && !is_deflated {
         return Err(ProtocolError::ReservedBits);
     }
     let opcode = Opcode::parse(first & 0x0F)?;
+    if is_deflated && !opcode.begins_message() {
+        return Err(ProtocolError::ReservedBits);
+    }
     if second & MASKED == 0 {
         return Err(ProtocolError::Unmasked);
     }
@@ -157,7 +178,8 @@ pub(crate) fn parse_header(input: &[u8]) -> Result<Option<(Header, usize)>, Prot
 
     let Some((payload_bytes, rest)) = parse_length(short, rest)? else { return Ok(None) };
     let Some((&key, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
-    Ok(Some((Header { fin, opcode, key, payload_bytes }, input.len() - rest.len())))
+    let header = Header { fin, is_deflated, opcode, key, payload_bytes };
+    Ok(Some((header, input.len() - rest.len())))
 }
 
 fn parse_length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
@@ -230,7 +252,16 @@ fn whole_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
 
 /// Appends one whole frame to `out`.
 pub(crate) fn push_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
-    out.push(FIN | opcode.nibble());
+    push(out, FIN | opcode.nibble(), payload);
+}
+
+/// Appends a frame to `out`, with its payload replaced by the compressed one.
+pub(crate) fn push_deflated_frame(out: &mut Vec<u8>, frame: ServerFrame<'_>, payload: &[u8]) {
+    push(out, frame.first | DEFLATED, payload);
+}
+
+fn push(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
+    out.push(first);
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
         (Ok(length), _) if length < LENGTH_16 => out.push(length),
         (_, Ok(length)) => {
@@ -243,6 +274,38 @@ pub(crate) fn push_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
         }
     }
     out.extend_from_slice(payload);
+}
+
+/// A frame as the server wrote it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerFrame<'a> {
+    first: u8,
+    header_bytes: usize,
+    payload: &'a [u8],
+}
+
+impl<'a> ServerFrame<'a> {
+    /// Reads the frame that `bytes` begin with. `None`: there is no whole one.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<ServerFrame<'a>> {
+        let (&[first, short], rest) = bytes.split_first_chunk::<2>()?;
+        let (length, rest) = parse_length(short, rest).ok()??;
+        let payload = rest.get(..usize::try_from(length).ok()?)?;
+        Some(ServerFrame { first, header_bytes: bytes.len() - rest.len(), payload })
+    }
+
+    pub(crate) fn payload(self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// Bytes of header and payload.
+    pub(crate) fn len_bytes(self) -> usize {
+        self.header_bytes + self.payload.len()
+    }
+
+    /// Whether it is a message by itself, and not compressed.
+    pub(crate) fn is_whole_message(self) -> bool {
+        [Opcode::Text, Opcode::Binary].iter().any(|opcode| self.first == FIN | opcode.nibble())
+    }
 }
 
 #[cfg(test)]
@@ -265,13 +328,13 @@ mod tests {
         ];
 
         for (bytes, payload_bytes) in cases {
-            let parsed = parse_header(&bytes).unwrap();
+            let parsed = parse_header(&bytes, false).unwrap();
 
             let (header, length) = parsed.expect("the header is complete");
             assert_eq!((header.payload_bytes, header.key), (payload_bytes, KEY));
             assert_eq!(length, bytes.len());
             for cut in 0..bytes.len() {
-                assert_eq!(parse_header(&bytes[..cut]), Ok(None), "cut at {cut}");
+                assert_eq!(parse_header(&bytes[..cut], false), Ok(None), "cut at {cut}");
             }
         }
     }
@@ -288,7 +351,18 @@ mod tests {
         ];
 
         for (bytes, expected) in cases {
-            assert_eq!(parse_header(&bytes), Err(expected), "{bytes:x?}");
+            assert_eq!(parse_header(&bytes, false), Err(expected), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn the_compression_bit_may_stand_only_on_the_first_frame_of_a_message() {
+        for first in [0x41, 0xC1, 0x42, 0xC2] {
+            assert_eq!(parse_header(&[first, 0x80], true), Ok(None), "{first:#x}");
+        }
+        for first in [0x40, 0xC0, 0xC8, 0xC9, 0xCA, 0xA1, 0x91, 0xE1, 0xF1] {
+            let parsed = parse_header(&[first, 0x80], true);
+            assert_eq!(parsed, Err(ProtocolError::ReservedBits), "{first:#x}");
         }
     }
 
@@ -299,7 +373,7 @@ mod tests {
             header(0x81, 0x80 | 127, &65_535_u64.to_be_bytes()),
             header(0x81, 0x80 | 127, &(1_u64 << 63).to_be_bytes()),
         ] {
-            assert_eq!(parse_header(&bytes), Err(ProtocolError::Length), "{bytes:x?}");
+            assert_eq!(parse_header(&bytes, false), Err(ProtocolError::Length), "{bytes:x?}");
         }
     }
 

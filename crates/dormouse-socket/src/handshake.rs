@@ -5,6 +5,9 @@ use actix_http::{Method, RequestHead, StatusCode, Version};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use crate::deflate::{self, Deflate};
+use crate::extensions::{self, is_token_char};
+
 /// The only version of the protocol there is.
 pub(crate) const VERSION: &str = "13";
 
@@ -22,6 +25,7 @@ const KEY_TEXT_BYTES: usize = 24;
 pub struct Handshake {
     accept: String,
     subprotocols: Vec<String>,
+    deflate: Option<Deflate>,
 }
 
 /// Why a request cannot become a WebSocket. `Display` says what the client should do.
@@ -47,6 +51,17 @@ pub enum HandshakeError {
     /// The list of subprotocols is not a list of tokens.
     #[error("send `Sec-WebSocket-Protocol` as a list of tokens separated by commas")]
     Subprotocols,
+    /// The extensions are against the grammar of RFC 6455.
+    #[error(
+        "send `Sec-WebSocket-Extensions` as names with parameters, like `permessage-deflate; client_max_window_bits`"
+    )]
+    Extensions,
+    /// `Host` is missing, or comes twice.
+    #[error("send one `Host`")]
+    Host,
+    /// The request announces a body, which would be taken for frames.
+    #[error("open a WebSocket with a request that has no body")]
+    Body,
 }
 
 impl HandshakeError {
@@ -58,9 +73,12 @@ impl HandshakeError {
             HandshakeError::NoUpgrade | HandshakeError::ProtocolVersion => {
                 StatusCode::UPGRADE_REQUIRED
             }
-            HandshakeError::HttpVersion | HandshakeError::Key | HandshakeError::Subprotocols => {
-                StatusCode::BAD_REQUEST
-            }
+            HandshakeError::HttpVersion
+            | HandshakeError::Key
+            | HandshakeError::Subprotocols
+            | HandshakeError::Extensions
+            | HandshakeError::Host
+            | HandshakeError::Body => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -71,7 +89,12 @@ impl HandshakeError {
             HandshakeError::NoUpgrade | HandshakeError::ProtocolVersion => {
                 &[("upgrade", "websocket"), ("sec-websocket-version", VERSION)]
             }
-            HandshakeError::HttpVersion | HandshakeError::Key | HandshakeError::Subprotocols => &[],
+            HandshakeError::HttpVersion
+            | HandshakeError::Key
+            | HandshakeError::Subprotocols
+            | HandshakeError::Extensions
+            | HandshakeError::Host
+            | HandshakeError::Body => &[],
         }
     }
 }
@@ -100,6 +123,12 @@ impl Handshake {
         if only(headers, &header::SEC_WEBSOCKET_VERSION) != Some(VERSION) {
             return Err(HandshakeError::ProtocolVersion);
         }
+        if only(headers, &header::HOST).is_none() {
+            return Err(HandshakeError::Host);
+        }
+        if has_body(headers) {
+            return Err(HandshakeError::Body);
+        }
         let key = only(headers, &header::SEC_WEBSOCKET_KEY).ok_or(HandshakeError::Key)?;
         let mut decoded = [0; KEY_BYTES];
         if key.len() != KEY_TEXT_BYTES
@@ -107,7 +136,11 @@ impl Handshake {
         {
             return Err(HandshakeError::Key);
         }
-        Ok(Handshake { accept: accept_value(key), subprotocols: subprotocols(headers)? })
+        Ok(Handshake {
+            accept: accept_value(key),
+            subprotocols: subprotocols(headers)?,
+            deflate: deflate(headers)?,
+        })
     }
 
     /// The value of `Sec-WebSocket-Accept` in the answer.
@@ -119,6 +152,12 @@ impl Handshake {
     /// of them.
     pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
         self.subprotocols.iter().map(String::as_str)
+    }
+
+    /// What may be agreed on about compression: the first offer of the client that the server can
+    /// keep to. `None` if it makes none; there is no compression then.
+    pub fn deflate(&self) -> Option<Deflate> {
+        self.deflate
     }
 }
 
@@ -134,13 +173,32 @@ fn subprotocols(headers: &HeaderMap) -> Result<Vec<String>, HandshakeError> {
     for value in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
         let value = value.to_str().map_err(|_| HandshakeError::Subprotocols)?;
         for name in value.split(',').map(str::trim) {
-            if name.is_empty() || !name.bytes().all(is_token_byte) {
+            if name.is_empty() || !name.chars().all(is_token_char) {
                 return Err(HandshakeError::Subprotocols);
             }
             offered.push(name.to_owned());
         }
     }
     Ok(offered)
+}
+
+/// Judges what the client offers, in its order, over all headers of that name.
+fn deflate(headers: &HeaderMap) -> Result<Option<Deflate>, HandshakeError> {
+    let mut agreed = None;
+    for value in headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS) {
+        let value = value.to_str().map_err(|_| HandshakeError::Extensions)?;
+        let offers = extensions::parse(value).ok_or(HandshakeError::Extensions)?;
+        let known = offers.iter().filter(|offer| offer.name == deflate::EXTENSION);
+        agreed = agreed
+            .or_else(|| known.filter_map(|offer| deflate::negotiate(&offer.parameters)).next());
+    }
+    Ok(agreed)
+}
+
+/// Whether a request says that something follows its head.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get_all(header::CONTENT_LENGTH).any(|length| length != "0")
 }
 
 /// Whether a header that is a list of tokens has this one. Such a header may come several times.
@@ -162,27 +220,6 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     value.to_str().ok().map(str::trim)
 }
 
-/// RFC 9110, section 5.6.2.
-const fn is_token_byte(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'!' | b'#'
-            | b'$'
-            | b'%'
-            | b'&'
-            | b'\''
-            | b'*'
-            | b'+'
-            | b'-'
-            | b'.'
-            | b'^'
-            | b'_'
-            | b'`'
-            | b'|'
-            | b'~'
-    ) || byte.is_ascii_alphanumeric()
-}
-
 #[cfg(test)]
 mod tests {
     use actix_http::test::TestRequest;
@@ -193,6 +230,7 @@ mod tests {
     fn request() -> TestRequest {
         let mut request = TestRequest::with_uri("/ws/counter/a");
         request
+            .insert_header(("host", "localhost"))
             .insert_header(("connection", "keep-alive, Upgrade"))
             .insert_header(("upgrade", "websocket"))
             .insert_header(("sec-websocket-version", "13"))
@@ -226,8 +264,41 @@ mod tests {
     }
 
     #[test]
+    fn of_several_offers_to_compress_the_first_that_can_be_kept_to_is_taken() {
+        let agreed = |offers: &[&str]| {
+            let mut request = request();
+            for offer in offers {
+                request.append_header(("sec-websocket-extensions", *offer));
+            }
+            check(request).unwrap().deflate().map(|deflate| deflate.to_string())
+        };
+        let window = |bits: Option<u8>| {
+            let limit = bits.map(|bits| format!("; server_max_window_bits={bits}"));
+            let plain =
+                "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+            Some(plain.to_owned() + &limit.unwrap_or_default())
+        };
+
+        assert_eq!(agreed(&[]), None);
+        assert_eq!(agreed(&["x-webkit-deflate-frame, bbf-usp-protocol"]), None);
+        assert_eq!(agreed(&["permessage-deflate; client_max_window_bits"]), window(None));
+        assert_eq!(
+            agreed(&[
+                "x, permessage-deflate; mystery",
+                "permessage-deflate;server_max_window_bits=12"
+            ]),
+            window(Some(12))
+        );
+        assert_eq!(
+            agreed(&["permessage-deflate; server_max_window_bits=8, permessage-deflate"]),
+            window(None)
+        );
+        assert_eq!(agreed(&["permessage-deflate; server_max_window_bits=8"]), None);
+    }
+
+    #[test]
     fn what_is_missing_or_wrong_has_its_own_error() {
-        let cases: [(&str, &str, HandshakeError); 10] = [
+        let cases: [(&str, &str, HandshakeError); 14] = [
             ("connection", "keep-alive", HandshakeError::NoUpgrade),
             ("connection", "not-upgrade", HandshakeError::NoUpgrade),
             ("upgrade", "h2c", HandshakeError::NoUpgrade),
@@ -238,6 +309,10 @@ mod tests {
             ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZ!==", HandshakeError::Key),
             ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZSEhISE=", HandshakeError::Key),
             ("sec-websocket-protocol", "a,,b", HandshakeError::Subprotocols),
+            ("sec-websocket-extensions", "a;", HandshakeError::Extensions),
+            ("sec-websocket-extensions", "permessage-deflate; =9", HandshakeError::Extensions),
+            ("content-length", "5", HandshakeError::Body),
+            ("transfer-encoding", "chunked", HandshakeError::Body),
         ];
 
         for (name, value, expected) in cases {
@@ -257,6 +332,13 @@ mod tests {
         let mut twice = request();
         twice.append_header(("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="));
 
+        let mut no_host = TestRequest::with_uri("/");
+        no_host
+            .insert_header(("connection", "Upgrade"))
+            .insert_header(("upgrade", "websocket"))
+            .insert_header(("sec-websocket-version", "13"));
+
+        assert_eq!(check(no_host), Err(HandshakeError::Host));
         assert_eq!(check(post), Err(HandshakeError::Method));
         assert_eq!(check(old), Err(HandshakeError::HttpVersion));
         assert_eq!(check(twice), Err(HandshakeError::Key));

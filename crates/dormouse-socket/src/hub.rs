@@ -25,6 +25,7 @@ use tokio::task::coop;
 use tokio::time::Instant;
 
 use crate::config::HubConfig;
+use crate::deflate::Inflater;
 use crate::id::{EventMask, TopicId};
 use crate::inbox::{HubInbox, Incoming};
 use crate::owner::Owner;
@@ -120,6 +121,7 @@ struct Driver<O: Owner> {
     incoming: Vec<Incoming>,
     ready: Vec<u32>,
     buffer: Vec<u8>,
+    inflater: Inflater,
 }
 
 impl<O: Owner> Driver<O> {
@@ -135,6 +137,7 @@ impl<O: Owner> Driver<O> {
             incoming: Vec::new(),
             ready: Vec::new(),
             buffer: vec![0; READ_BUFFER_BYTES],
+            inflater: Inflater::default(),
             inbox,
         }
     }
@@ -174,9 +177,10 @@ impl<O: Owner> Driver<O> {
     }
 
     fn open(&mut self, upgraded: Upgraded, accept: Accept<O::Session>) {
-        let Upgraded { stream, read_ahead } = upgraded;
+        let Upgraded { stream, read_ahead, deflate } = upgraded;
         let Accept { topic, filter, from: offset, binary: takes_binary, session } = accept;
-        let start = Start { stream, session, topic, filter, offset, takes_binary };
+        let window = deflate.map(|deflate| deflate.window);
+        let start = Start { stream, session, topic, filter, offset, takes_binary, window };
         let ready = &self.env.ready;
         let id = self.sockets.insert(|id| Socket::new(id, ready.waker(id.slot()), start));
         self.inbox.stats().opened();

@@ -1,4 +1,4 @@
-//! WebSocket transport: handshake, frames, hubs, fan-out, slow readers, heartbeat.
+//! WebSocket transport: handshake, frames, compression, hubs, fan-out, slow readers, heartbeat.
 //!
 //! This crate moves bytes and knows no objects and no JSON. What an object is to the rest of the
 //! server is a [`TopicId`] here; what a message means is decided by an [`Owner`].
@@ -20,12 +20,16 @@
 //! * **Whole frames.** A frame of which one byte was written is finished before anything else.
 //! * **Direct frames keep.** A direct frame is never dropped while its socket is open. It never
 //!   overtakes the event it must follow, nor another direct frame.
+//! * **Compression has no memory.** Every message is compressed by itself: sockets hold neither
+//!   compressor nor inflater, and what is published is compressed once for all of them.
 //! * **Everything is bounded**: by [`HubConfig`] per socket, by [`INBOX_BYTES_MAX`] per hub.
 
 mod batch;
 mod close;
 mod config;
 mod decoder;
+mod deflate;
+mod extensions;
 mod frame;
 mod handshake;
 mod hub;
@@ -42,6 +46,7 @@ pub use batch::{Batch, BatchBuilder};
 pub use close::{CloseCause, CloseCode};
 pub use config::HubConfig;
 pub use decoder::{Decoder, Item, Limits};
+pub use deflate::{Deflate, Inflater};
 pub use frame::{ProtocolError, binary_frame, text_frame};
 pub use handshake::{Handshake, HandshakeError};
 pub use hub::{Accept, Hub};

@@ -17,6 +17,7 @@ use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::deflate::Deflate;
 use crate::handshake::Handshake;
 
 /// How long an answer may take to be written, and a client that was refused to hang up.
@@ -33,18 +34,26 @@ type Answer = h1::Message<(Response<()>, BodySize)>;
 pub struct Upgraded {
     pub(crate) stream: TcpStream,
     pub(crate) read_ahead: Bytes,
+    pub(crate) deflate: Option<Deflate>,
 }
 
 impl Upgraded {
     /// Wraps a stream on which the handshake is over. `read_ahead` is what was read past it.
     pub fn new(stream: TcpStream, read_ahead: Bytes) -> Upgraded {
-        Upgraded { stream, read_ahead }
+        Upgraded { stream, read_ahead, deflate: None }
+    }
+
+    /// Says that client and server agreed on compression.
+    #[must_use]
+    pub fn with_deflate(self, deflate: Deflate) -> Upgraded {
+        Upgraded { deflate: Some(deflate), ..self }
     }
 }
 
 /// Answers a handshake with 101 and takes the stream out of HTTP.
 ///
-/// `subprotocol` must be one that the client offered, or `None`. Bytes that the client sent right
+/// `subprotocol` must be one that the client offered, or `None`. `deflate` is what the handshake
+/// [gives](Handshake::deflate) if messages are to be compressed, else `None`. Bytes that the client sent right
 /// after its request are kept.
 ///
 /// # Errors
@@ -60,6 +69,7 @@ pub async fn switch_protocols(
     mut framed: Framed<TcpStream, h1::Codec>,
     handshake: &Handshake,
     subprotocol: Option<&str>,
+    deflate: Option<Deflate>,
 ) -> io::Result<Upgraded> {
     let mut answer = Response::with_body(StatusCode::SWITCHING_PROTOCOLS, ());
     answer.head_mut().set_connection_type(ConnectionType::Upgrade);
@@ -68,6 +78,9 @@ pub async fn switch_protocols(
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, header_value(handshake.accept())?);
     if let Some(subprotocol) = subprotocol {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, header_value(subprotocol)?);
+    }
+    if let Some(deflate) = deflate {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, header_value(&deflate.to_string())?);
     }
 
     write(&mut framed, h1::Message::Item((answer, BodySize::None)))?;
@@ -78,7 +91,7 @@ pub async fn switch_protocols(
     parts.io.set_nodelay(true)?;
     // A copy, so that the large read buffer of HTTP is not kept for a few bytes.
     let read_ahead = Bytes::copy_from_slice(&parts.read_buf);
-    Ok(Upgraded { stream: parts.io, read_ahead })
+    Ok(Upgraded { stream: parts.io, read_ahead, deflate })
 }
 
 /// Answers a handshake with an error and closes the connection.

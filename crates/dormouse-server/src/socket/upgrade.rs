@@ -38,7 +38,9 @@ impl UpgradeService {
         match accepted {
             Ok((handshake, destination)) => {
                 let subprotocol = handshake.subprotocols().find(|name| *name == "dormouse");
-                if let Ok(upgraded) = switch_protocols(framed, &handshake, subprotocol).await {
+                let deflate = handshake.deflate().filter(|_| self.door.compression);
+                let switched = switch_protocols(framed, &handshake, subprotocol, deflate).await;
+                if let Ok(upgraded) = switched {
                     self.hub.accept(upgraded, self.start(destination));
                 }
             }

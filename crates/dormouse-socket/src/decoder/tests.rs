@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits { message_bytes_max: 100_000, binary: true };
+const LIMITS: Limits = Limits { message_bytes_max: 100_000, binary: true, deflate: false };
 
 /// An item that outlives the bytes it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,13 +51,13 @@ fn decode<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     limits: Limits,
 ) -> (Vec<Owned>, Result<Decoder, ProtocolError>) {
-    let mut decoder = Decoder::default();
+    let (mut decoder, mut inflater) = (Decoder::default(), Inflater::default());
     let mut items = Vec::new();
     for piece in pieces {
         let mut piece = piece.to_vec();
         let mut used = 0;
         loop {
-            match decoder.next(&mut piece[used..], limits) {
+            match decoder.next(&mut piece[used..], limits, &mut inflater) {
                 Ok((step, Some(item))) => {
                     used += step;
                     items.push(owned(item));
@@ -155,7 +155,7 @@ fn bad_text_is_refused_before_the_message_is_complete() {
 
 #[test]
 fn the_limit_counts_all_fragments_and_strikes_at_the_header() {
-    let limits = Limits { message_bytes_max: 10, binary: false };
+    let limits = Limits { message_bytes_max: 10, binary: false, deflate: false };
     let exact = [frame(0x01, b"12345"), frame(0x80, b"67890")].concat();
     let header_only = &frame(0x81, &[b'x'; 11])[..6];
     let fragments = [frame(0x01, b"12345"), frame(0x80, b"678901")].concat();
@@ -185,6 +185,50 @@ fn bytes_that_wait_come_back_as_they_were() {
     assert_eq!(decoder.kept_bytes(), 3);
     assert_eq!(decoder.take_unread(), b"abc");
     assert_eq!(decoder.take_unread(), b"");
+}
+
+#[test]
+fn a_compressed_conversation_cut_at_any_two_places_reads_the_same() {
+    let limits = Limits { deflate: true, ..LIMITS };
+    let bytes = [
+        // "Hello" as RFC 7692 shows it, whole and in three fragments.
+        frame(0xC1, &[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00]),
+        frame(0x41, &[0xF2, 0x48, 0xCD]),
+        frame(0x89, b"ping"),
+        frame(0x00, b""),
+        frame(0x80, &[0xC9, 0xC9, 0x07, 0x00]),
+        frame(0xC2, &[0x00]),
+        frame(0x81, b"plain"),
+    ]
+    .concat();
+
+    for first in 0..bytes.len() {
+        for second in first..bytes.len() {
+            let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+            let (items, end) = decode(pieces, limits);
+            assert_eq!(
+                items,
+                [
+                    Owned::Text("Hello".to_owned()),
+                    Owned::Ping(b"ping".to_vec()),
+                    Owned::Text("Hello".to_owned()),
+                    Owned::Binary(Vec::new()),
+                    Owned::Text("plain".to_owned()),
+                ],
+                "cut at {first} and {second}"
+            );
+            assert!(end.unwrap().partial.is_none());
+        }
+    }
+}
+
+#[test]
+fn a_compressed_message_that_is_announced_too_large_is_refused_at_its_header() {
+    let limits = Limits { message_bytes_max: 10, binary: false, deflate: true };
+    let header_only = |length: u8| frame(0xC1, &vec![0; length.into()])[..6].to_vec();
+
+    assert!(decode([&header_only(75)[..]], limits).1.is_ok());
+    assert_eq!(decode([&header_only(76)[..]], limits).1.err(), Some(ProtocolError::TooLarge));
 }
 
 fn message() -> impl Strategy<Value = (Vec<Vec<u8>>, Owned)> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::config::HubConfig;
+use crate::deflate::Deflater;
 use crate::id::SocketId;
 use crate::stats::Tally;
 
@@ -23,6 +24,7 @@ pub(crate) struct Env {
     pub(super) watched: Vec<Watch>,
     pub(super) is_draining: bool,
     pub(super) tally: Tally,
+    pub(super) deflater: Deflater,
 }
 
 /// What to look at in a socket when time has passed.
@@ -44,6 +46,7 @@ impl Env {
             watched: Vec::new(),
             is_draining: false,
             tally: Tally::default(),
+            deflater: Deflater::default(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::mem;
 use std::task::Waker;
 
 use crate::batch::Batch;
+use crate::deflate::Window;
 use crate::id::TopicId;
 use crate::inbox::{Incoming, ToHub};
 use crate::owner::Owner;
@@ -110,8 +111,15 @@ impl<O: Owner> Driver<O> {
         let mut rest = batches;
         while !rest.is_empty() {
             let (joined, later) = rest.split_at(joinable(rest));
-            let batch = Batch::join(joined);
-            self.for_subscribers(topic, |socket, env| socket.deliver(&batch, env));
+            let plain = Batch::join(joined);
+            let mut forms = Deflated { plain: joined, forms: Default::default() };
+            self.for_subscribers(topic, |socket, env| match socket.window() {
+                None => socket.deliver(&plain, env),
+                Some(window) => {
+                    let batch = forms.get(window, env);
+                    socket.deliver(batch, env)
+                }
+            });
             rest = later;
         }
     }
@@ -149,6 +157,24 @@ impl<O: Owner> Driver<O> {
             let place = u32::try_from(place).expect("a process has fewer descriptors than this");
             socket.feed = Feed::Push { place };
         }
+    }
+}
+
+/// What is delivered, in the forms that sockets with compression take, made when the first one needs
+/// it.
+struct Deflated<'a> {
+    plain: &'a [Batch],
+    forms: [Option<Batch>; Window::COUNT],
+}
+
+impl Deflated<'_> {
+    fn get(&mut self, window: Window, env: &mut Env) -> &Batch {
+        self.forms[window.index()].get_or_insert_with(|| {
+            // Before joining, as what is joined differs from hub to hub, and what was published does
+            // not.
+            let deflate = |batch: &Batch| batch.deflated(window, &mut env.deflater);
+            Batch::join(&self.plain.iter().map(deflate).collect::<Vec<_>>())
+        })
     }
 }
 

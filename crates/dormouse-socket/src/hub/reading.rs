@@ -10,6 +10,10 @@ use crate::owner::{Owner, SocketCx};
 use super::Driver;
 use super::socket::{Phase, Verdict};
 
+/// Bytes that compressed messages of one socket may inflate to before others get their turn. The
+/// message that passes it is still taken.
+const INFLATED_BYTES_PER_TURN: usize = 256 * 1024;
+
 /// Reads of one socket before others get their turn. The second tells the runtime that there is
 /// nothing more, and costs no system call if the first did not fill the buffer.
 const READS_PER_TURN: usize = 2;
@@ -30,6 +34,9 @@ impl<O: Owner> Driver<O> {
             if !socket.may_read(&self.env) {
                 socket.is_paused = true;
                 is_drained = true;
+                break;
+            }
+            if socket.decoder.has_unread() {
                 break;
             }
             match socket.poll_read(&mut buffer) {
@@ -61,6 +68,8 @@ impl<O: Owner> Driver<O> {
         let limits = socket.limits(&self.env);
         // Items borrow from the decoder, so it leaves the socket meanwhile.
         let mut decoder = mem::take(&mut socket.decoder);
+        let mut inflater = mem::take(&mut self.inflater);
+        let mut inflated_bytes = 0;
         let mut used = 0;
 
         while let Some(socket) = self.sockets.at_mut(slot) {
@@ -68,14 +77,16 @@ impl<O: Owner> Driver<O> {
                 Phase::Open | Phase::Closing => {}
                 Phase::Failing | Phase::Replying | Phase::Gone => break,
             }
-            if !socket.may_read(&self.env) {
+            let has_had_its_share = inflated_bytes > INFLATED_BYTES_PER_TURN && used < bytes.len();
+            if !socket.may_read(&self.env) || has_had_its_share {
                 decoder.keep_unread(&bytes[used..]);
                 break;
             }
-            match decoder.next(&mut bytes[used..], limits) {
+            match decoder.next(&mut bytes[used..], limits, &mut inflater) {
                 Ok((step, Some(item))) => {
                     used += step;
                     self.handle_item(slot, &item);
+                    inflated_bytes += inflater.take_spent_bytes();
                 }
                 Ok((_, None)) => break,
                 Err(err) => {
@@ -86,6 +97,8 @@ impl<O: Owner> Driver<O> {
             }
         }
 
+        inflater.forget_message();
+        self.inflater = inflater;
         if let Some(socket) = self.sockets.at_mut(slot) {
             socket.decoder = decoder;
         }

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::close::CloseCode;
 use crate::decoder::{Decoder, Limits};
+use crate::deflate::Window;
 use crate::frame::ProtocolError;
 use crate::id::{EventMask, SocketId, TopicId};
 use crate::outgoing::Outgoing;
@@ -45,6 +46,8 @@ pub(crate) struct Socket<S> {
     pub(super) feed: Feed,
     pub(super) phase: Phase,
     takes_binary: bool,
+    /// Set if messages may be compressed: how, towards the client.
+    window: Option<Window>,
     is_touched: bool,
     is_watched: bool,
     /// Whether it was not read although there may be something to read.
@@ -102,6 +105,7 @@ pub(super) struct Start<S> {
     pub(super) filter: EventMask,
     pub(super) offset: u64,
     pub(super) takes_binary: bool,
+    pub(super) window: Option<Window>,
 }
 
 impl<S> Socket<S> {
@@ -121,6 +125,7 @@ impl<S> Socket<S> {
             feed: Feed::Waiting,
             phase: Phase::Open,
             takes_binary: start.takes_binary,
+            window: start.window,
             is_touched: false,
             is_watched: false,
             is_paused: false,
@@ -144,7 +149,16 @@ impl<S> Socket<S> {
     }
 
     pub(super) fn limits(&self, env: &Env) -> Limits {
-        Limits { message_bytes_max: env.config.message_bytes_max, binary: self.takes_binary }
+        Limits {
+            message_bytes_max: env.config.message_bytes_max,
+            binary: self.takes_binary,
+            deflate: self.window.is_some(),
+        }
+    }
+
+    /// In which form it takes what is published. `None`: as it is.
+    pub(super) fn window(&self) -> Option<Window> {
+        self.window
     }
 
     /// Has the hub look at this socket at the end of the step.

@@ -14,6 +14,9 @@ pub(crate) const BINARY: u8 = 0x82;
 pub(crate) const CLOSE: u8 = 0x88;
 pub(crate) const PING: u8 = 0x89;
 pub(crate) const PONG: u8 = 0x8A;
+/// The first bytes of compressed messages.
+pub(crate) const DEFLATED_TEXT: u8 = 0xC1;
+pub(crate) const DEFLATED_BINARY: u8 = 0xC2;
 
 /// One end of a connection whose handshake is over.
 pub(crate) struct Client {
@@ -26,6 +29,8 @@ pub(crate) struct Client {
 pub(crate) enum Got {
     Text(String),
     Binary(Vec<u8>),
+    /// A compressed text message, as it was sent.
+    Deflated(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     /// A close frame with code and reason; code 0 if it was empty.
@@ -93,6 +98,7 @@ impl Client {
         Some(match first {
             TEXT => Got::Text(String::from_utf8(payload).expect("servers send UTF-8")),
             BINARY => Got::Binary(payload),
+            DEFLATED_TEXT => Got::Deflated(payload),
             PING => Got::Ping(payload),
             PONG => Got::Pong(payload),
             CLOSE if payload.is_empty() => Got::Close(0, String::new()),

@@ -81,7 +81,8 @@ async fn upgrade(
         (_, Err(err)) => (err.status(), err.to_string()),
         (Ok(()), Ok(handshake)) => {
             let subprotocol = handshake.subprotocols().find(|name| *name == "dormouse");
-            let upgraded = switch_protocols(framed, handshake, subprotocol).await?;
+            let upgraded =
+                switch_protocols(framed, handshake, subprotocol, handshake.deflate()).await?;
             let (topic, filter) = (TopicId(1), EventMask::ALL);
             hub.accept(upgraded, Accept { topic, filter, from: 0, binary: false, session: () });
             return Ok(());

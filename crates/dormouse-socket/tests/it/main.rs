@@ -4,6 +4,7 @@
 
 mod client;
 mod closing;
+mod compression;
 mod events;
 mod handshake;
 mod messages;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dormouse_socket::{
-    Accept, Batch, BatchBuilder, CloseCause, CloseCode, EventMask, Hub, HubConfig, HubHandle,
-    HubIndex, Owner, SocketCx, SocketId, ToHub, TopicId, Upgraded, binary_frame, hub_channel,
-    text_frame,
+    Accept, Batch, BatchBuilder, CloseCause, CloseCode, Deflate, EventMask, Hub, HubConfig,
+    HubHandle, HubIndex, Owner, SocketCx, SocketId, ToHub, TopicId, Upgraded, binary_frame,
+    hub_channel, text_frame,
 };
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
@@ -128,6 +128,25 @@ impl Rig {
         accept: Accept<u32>,
         buffer_bytes: Option<u32>,
     ) -> (Client, SocketId) {
+        self.connect_upgraded(accept, buffer_bytes, |upgraded| upgraded).await
+    }
+
+    /// Connects a socket that agreed on compression, and takes binary messages too.
+    pub(crate) async fn connect_deflating(
+        &mut self,
+        buffer_bytes: Option<u32>,
+    ) -> (Client, SocketId) {
+        let accept = Accept { binary: true, ..accept() };
+        let agree = |upgraded: Upgraded| upgraded.with_deflate(Deflate::PLAIN);
+        self.connect_upgraded(accept, buffer_bytes, agree).await
+    }
+
+    async fn connect_upgraded(
+        &mut self,
+        accept: Accept<u32>,
+        buffer_bytes: Option<u32>,
+        agree: impl FnOnce(Upgraded) -> Upgraded,
+    ) -> (Client, SocketId) {
         let listening = TcpSocket::new_v4().unwrap();
         let connecting = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = buffer_bytes {
@@ -139,7 +158,7 @@ impl Rig {
         let stream = connecting.connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
 
-        self.hub.accept(Upgraded::new(accepted, Bytes::new()), accept);
+        self.hub.accept(agree(Upgraded::new(accepted, Bytes::new())), accept);
         match self.call().await {
             Call::Opened(id) => (Client::new(stream), id),
             other => panic!("{other:?} came before the socket was opened"),

@@ -59,7 +59,11 @@ impl<S> Socket<S> {
     }
 
     /// Gives the socket what it asked for.
-    pub(in crate::hub) fn refill(&mut self, refill: Refill, env: &mut Env) {
+    pub(in crate::hub) fn refill(&mut self, mut refill: Refill, env: &mut Env) {
+        if let Some(window) = self.window {
+            refill.direct = refill.direct.map(|frames| env.deflater.frames(frames, window));
+            refill.batch = refill.batch.deflated(window, &mut env.deflater);
+        }
         if let Some(direct) = refill.direct {
             env.tally.frames_out += 1;
             let now = env.now;

@@ -21,6 +21,10 @@ impl<S> Socket<S> {
         if self.phase != Phase::Open {
             return;
         }
+        let frames = match self.window {
+            Some(window) => env.deflater.frames(frames, window),
+            None => frames,
+        };
         let max = env.config.direct_bytes_max;
         let fits = |waiting: usize| waiting == 0 || waiting.saturating_add(frames.len()) <= max;
         if !fits(self.direct_bytes()) {
