@@ -19,7 +19,6 @@ use tracing::warn;
 use crate::catalog::CatalogFollower;
 use crate::commit_log::Position;
 use crate::disk::Disk;
-use crate::folder::{LEFTOVER_SUFFIXES, beside};
 use crate::journal::Journal;
 use crate::ledger::Ledger;
 
@@ -102,9 +101,7 @@ impl Checkpointer {
             if removal.position > durable {
                 return true;
             }
-            let beside = LEFTOVER_SUFFIXES.iter().map(|suffix| beside(&removal.path, suffix));
-            let mut paths = beside.chain([removal.path.clone()]);
-            if let Err(err) = paths.try_for_each(|path| self.disk.remove(&path).map(drop)) {
+            if let Err(err) = self.disk.remove(&removal.path) {
                 warn!(%key, error = %err, "cannot remove the file of a deleted object; retrying");
                 return true;
             }

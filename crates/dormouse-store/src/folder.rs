@@ -213,10 +213,6 @@ pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// All files that an earlier process may have left beside an object's database. None is ever
-/// opened: it may hold a transaction that the journal does not know.
-pub(crate) const LEFTOVER_SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
-
 /// Which boot of the machine this is; empty where the system does not say, which counts as another
 /// boot every time.
 pub(crate) fn boot_id() -> String {

@@ -21,7 +21,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::catalog::CatalogEntry;
 use crate::commit_log::{Change, CommitLog, Position, Record, Unavailable};
 use crate::key::Key;
-use crate::object_file::WalCapture;
+use crate::object_file::{WalBuffer, WalCapture};
 
 /// Past this many transactions that the catalog has not seen, no new one starts.
 const CHANGES_MAX: usize = 1 << 20;
@@ -79,9 +79,10 @@ pub(crate) struct Removal {
     pub oldest: Position,
 }
 
-/// An object that was closed without a backfill, by this process: its WAL may be opened again.
-#[derive(Clone, Copy, Debug)]
+/// An object that was closed without a backfill: its WAL is opened again with it.
+#[derive(Clone, Debug)]
 pub(crate) struct LeftOpen {
+    pub wal: WalBuffer,
     pub capture: WalCapture,
     pub newest: Position,
     pub oldest: Position,

@@ -16,6 +16,7 @@ mod creation;
 mod opening;
 #[cfg(test)]
 mod tests;
+mod vfs;
 mod wal_capture;
 
 use std::fmt;
@@ -29,12 +30,12 @@ use self::connection::WalFrames;
 pub(crate) use self::connection::configure_sqlite;
 use self::containment::Containment;
 pub(crate) use self::opening::{backfill_left_open, open};
+pub(crate) use self::vfs::WalBuffer;
 pub(crate) use self::wal_capture::WalCapture;
 use crate::catalog::{CatalogEntry, SUMMARY_BYTES_MAX};
 use crate::clock::Timestamp;
 use crate::commit_log::{Change, Position};
 use crate::error::{StoreError, chain};
-use crate::folder::beside;
 use crate::key::Key;
 use crate::ledger::{LeftOpen, Removal};
 use crate::store::{Epoch, StoreShared};
@@ -87,6 +88,7 @@ pub struct ObjectFile {
 #[derive(Debug)]
 struct OnDisk {
     created_at: Timestamp,
+    wal: WalBuffer,
     wal_frames: WalFrames,
     capture: WalCapture,
 }
@@ -126,7 +128,7 @@ impl ObjectFile {
             self.run_as_store(if query_only { QUERY_ONLY } else { QUERY_AND_WRITE })?;
             self.query_only = query_only;
         }
-        self.run_as_store("BEGIN")?;
+        self.run_as_store(BEGIN)?;
         self.changes_before = self.connection().total_changes();
         self.containment.begin();
         Ok(())
@@ -174,7 +176,7 @@ impl ObjectFile {
         if self.on_disk.is_none() {
             return self.commit_in_memory(entry);
         }
-        if let Err(err) = self.run_as_store("COMMIT") {
+        if let Err(err) = self.run_as_store(COMMIT) {
             self.rollback()?;
             return Err(err.into());
         }
@@ -192,7 +194,7 @@ impl ObjectFile {
         self.containment.end();
         // SQLite may have done it already.
         if !self.connection().is_autocommit() {
-            self.run_as_store("ROLLBACK")?;
+            self.run_as_store(ROLLBACK)?;
         }
         Ok(())
     }
@@ -250,12 +252,7 @@ impl ObjectFile {
     /// As [`backfill`](Self::backfill). The object is closed either way; opening it again is safe.
     pub fn hibernate(mut self) -> Result<(), StoreError> {
         self.rollback()?;
-        self.backfill()?;
-        self.conn = None;
-        if self.on_disk.is_some() {
-            self.remove_beside("-wal")?;
-        }
-        Ok(())
+        self.backfill()
     }
 
     /// Deletes the object and all it stored. Outside of a transaction only.
@@ -332,9 +329,9 @@ impl ObjectFile {
         frames: u32,
         entry: &mut CatalogEntry,
     ) -> Result<Position, StoreError> {
-        let conn = self.conn.as_ref().expect("a database is only exchanged inside of one method");
         let on_disk = self.on_disk.as_mut().expect("the transaction is in the file's WAL");
-        let (bytes, database_pages) = match on_disk.capture.read_new(conn, frames, PAGE_BYTES) {
+        let wal = on_disk.wal.bytes();
+        let (bytes, database_pages) = match on_disk.capture.read_new(&wal, frames, PAGE_BYTES) {
             Ok(captured) => captured,
             Err(err) => {
                 let reason = format!("cannot read back a transaction of {}: {err}", self.key);
@@ -344,7 +341,7 @@ impl ObjectFile {
         };
         entry.created_at = on_disk.created_at;
         entry.size_bytes = u64::from(database_pages) * u64::from(PAGE_BYTES);
-        let change = Change::Pages { frames: &bytes, page_bytes: PAGE_BYTES, database_pages };
+        let change = Change::Pages { frames: bytes, page_bytes: PAGE_BYTES, database_pages };
         let ledger = &self.store.ledger;
         let entry = entry.clone();
         self.newest = ledger.append(&self.key, self.generation, entry, change, &mut self.oldest);
@@ -353,18 +350,17 @@ impl ObjectFile {
 
     fn run_as_store(&self, sql: &str) -> rusqlite::Result<()> {
         let conn = self.connection();
-        self.containment.as_store(|| conn.execute_batch(sql))
-    }
-
-    fn remove_beside(&self, suffix: &str) -> Result<(), StoreError> {
-        let path = beside(&self.path, suffix);
-        let removed = self.store.disk.remove(&path).map(drop);
-        removed.map_err(|source| StoreError::Io { action: "remove", path, source })
+        self.containment.as_store(|| conn.prepare_cached(sql)?.execute([]).map(drop))
     }
 }
 
-const QUERY_ONLY: &str = "PRAGMA query_only = ON";
-const QUERY_AND_WRITE: &str = "PRAGMA query_only = OFF";
+// The store's own statements. They stay prepared, and begin with a comment so that a handler that
+// prepares one of the same text does not get the store's, which no authorizer looks at again.
+const BEGIN: &str = "/* store */ BEGIN";
+const COMMIT: &str = "/* store */ COMMIT";
+const ROLLBACK: &str = "/* store */ ROLLBACK";
+const QUERY_ONLY: &str = "/* store */ PRAGMA query_only = ON";
+const QUERY_AND_WRITE: &str = "/* store */ PRAGMA query_only = OFF";
 
 impl Drop for ObjectFile {
     fn drop(&mut self) {
@@ -373,7 +369,8 @@ impl Drop for ObjectFile {
         self.conn = None;
         let (Some(on_disk), Some(oldest)) = (&self.on_disk, self.oldest) else { return };
         if !on_disk.capture.is_empty() {
-            let left = LeftOpen { capture: on_disk.capture, newest: self.newest, oldest };
+            let (wal, capture) = (on_disk.wal.clone(), on_disk.capture);
+            let left = LeftOpen { wal, capture, newest: self.newest, oldest };
             self.store.ledger.leave_open(self.key.clone(), left);
         } else {
             warn!(key = %self.key, "an object has transactions to backfill but no WAL");

@@ -58,7 +58,7 @@ impl StoreOptions {
             journal_bytes_max: 1 << 30,
             transaction_bytes_max: 16 << 20,
             sql_time_max: Duration::from_secs(1),
-            wal_bytes_max: 4 << 20,
+            wal_bytes_max: 64 << 10,
             writers_max: std::thread::available_parallelism().map_or(1, usize::from),
             clock: Arc::new(SystemClock::new()),
             on_fatal: Box::new(log_and_abort),

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use crate::catalog::CatalogFollower;
 use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
-use crate::folder::{Folder, FolderState, LEFTOVER_SUFFIXES, beside, io_error};
+use crate::folder::{Folder, FolderState, io_error};
 use crate::journal::JournalEnd;
 use crate::journal::record::BodyChange;
 use crate::journal::scan::{BadRecord, Found, Scan, scan};
@@ -167,9 +167,6 @@ fn redo_all(
                 return Err(OpenError::DamagedFile { path: path.clone(), what });
             }
             warn!(path = %path.display(), what, "an object's file is damaged");
-        }
-        for suffix in LEFTOVER_SUFFIXES {
-            disk.remove(&beside(path, suffix)).map_err(failed)?;
         }
     }
     Ok(paths.into_iter().map(|(path, _)| path).collect())

@@ -39,6 +39,8 @@ use crate::commit_log::{CommitLog, DurableWatcher, Position, Record, Unavailable
 use crate::disk::faulty::{FaultyDisk, Loss, Skipped};
 use crate::harness::{fast_folder, tally};
 use crate::journal::Journal;
+use crate::key::Key;
+use crate::ledger::LeftOpen;
 use crate::options::Durability;
 use crate::template::Template;
 
@@ -117,6 +119,7 @@ pub(crate) fn run(seed: u64, broken: Option<Broken>) -> Result<Summary, Violatio
         still_running,
         template,
         backfills,
+        leftover: Vec::new(),
         summary,
     };
     // A panic is a finding like any other, and needs its seed as much.
@@ -139,6 +142,8 @@ struct Simulation<'a> {
     template: Arc<Template>,
     /// Whether an object is told to backfill right now.
     backfills: Arc<AtomicBool>,
+    /// The WALs that the last process had, if the next one is to open them.
+    leftover: Vec<(Key, LeftOpen)>,
     summary: Summary,
 }
 
@@ -148,6 +153,7 @@ impl Simulation<'_> {
             let (disk, store) = self.recover(number > 0, false)?;
             self.plan_fault(&disk);
             let mut life = Life::new(self, &disk, store);
+            life.inherit();
             let end = life.work();
             life.note_end();
             drop(life);
@@ -209,9 +215,9 @@ impl Broken {
         match self {
             Broken::NoSyncOfSegments => Some(Skipped::SyncSegment),
             Broken::NoSyncOfDatabases => Some(Skipped::SyncEverything),
-            Broken::LeftoverWalOpened => Some(Skipped::RemoveWal),
             Broken::CheckpointBeforeDurable
             | Broken::ReleaseBeforeDurable
+            | Broken::LeftoverWalOpened
             | Broken::NoSetLenInRedo => None,
         }
     }

@@ -175,6 +175,12 @@ impl Store {
         self.shared.folder.object_path(key)
     }
 
+    /// What the store owes.
+    #[cfg(test)]
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.shared.ledger
+    }
+
     /// Does what the journal's writer does when something is queued.
     #[cfg(test)]
     pub(crate) fn step_writer(&self) -> bool {
@@ -213,7 +219,7 @@ impl StoreShared {
         };
         for (key, left) in self.ledger.all_left_open() {
             if left.newest <= self.log.durable() {
-                object_file::backfill_left_open(self, &key, left)?;
+                object_file::backfill_left_open(self, &key, &left)?;
             }
         }
         self.checkpointer.remove_deleted();

@@ -63,8 +63,6 @@ pub(crate) enum Skipped {
     SyncSegment,
     /// Syncing everything that SQLite wrote.
     SyncEverything,
-    /// Removing the WAL of an object.
-    RemoveWal,
     /// Cutting or extending an object's database.
     SetDatabaseLen,
 }
@@ -217,7 +215,6 @@ impl FaultyDisk {
         let is_concerned = match skipped {
             Skipped::SyncSegment => name.contains("/journal/segment-"),
             Skipped::SyncEverything => true,
-            Skipped::RemoveWal => name.contains("/objects/") && name.ends_with("-wal"),
             Skipped::SetDatabaseLen => name.contains("/objects/") && name.ends_with(".db"),
         };
         is_concerned && self.state.lock().skipped == Some(skipped)
@@ -309,9 +306,6 @@ impl Disk for FaultyDisk {
 
     fn remove(&self, path: &Path) -> io::Result<bool> {
         self.operate()?;
-        if self.skips(Skipped::RemoveWal, path) {
-            return Ok(path.exists());
-        }
         self.state.lock().synced.remove(path);
         RealDisk.remove(path)
     }

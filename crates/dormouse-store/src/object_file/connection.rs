@@ -13,6 +13,7 @@ use rusqlite::{Connection, MAIN_DB, OpenFlags, ffi};
 use tracing::debug;
 
 use super::containment::Containment;
+use super::vfs::{self, WalBuffer};
 use crate::template::Template;
 
 /// What an object's page cache may hold of unchanged pages, in KiB.
@@ -24,11 +25,11 @@ const STATEMENTS_KEPT: usize = 32;
 /// The pragmas of an object's file, each with what it buys.
 ///
 /// * `locking_mode = EXCLUSIVE`, before the WAL is first used: the WAL's index is kept on the heap,
-///   so there is no `-shm` file to map.
+///   like the WAL itself.
 /// * `synchronous = OFF`: the journal makes transactions durable, SQLite never syncs.
 /// * `cache_spill = OFF`: a page is written once, at COMMIT; before it the WAL does not change.
 /// * `temp_store = MEMORY`: sorting and sub-queries make no files.
-/// * `cache_size`: memory per resident object.
+/// * `cache_size`: memory per resident object. It reads the schema, which opens the WAL.
 fn file_pragmas() -> String {
     format!(
         "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = OFF; PRAGMA cache_spill = OFF;
@@ -47,18 +48,19 @@ impl WalFrames {
     }
 }
 
-/// Opens an object's existing file.
+/// Opens an object's existing file, with what is in `wal`.
 #[expect(clippy::disallowed_methods, reason = "the one place that opens an object's file")]
 pub(crate) fn open_file(
     path: &Path,
+    wal: &WalBuffer,
     containment: &Containment,
 ) -> rusqlite::Result<(Connection, WalFrames)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags)?;
+    let mut conn = Connection::open_with_flags_and_vfs(path, flags, vfs::NAME)?;
     prepare(&conn)?;
     // Whoever closes an object decides whether its WAL may go into the file: SQLite does not.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    conn.execute_batch(&file_pragmas())?;
+    vfs::offer(wal, || conn.execute_batch(&file_pragmas()))?;
     let frames = WalFrames::default();
     let noted = frames.clone();
     // This takes the place of SQLite's automatic checkpoint, which is such a hook too.
@@ -124,6 +126,7 @@ pub(crate) fn configure_sqlite() {
         if code != ffi::SQLITE_OK {
             debug!(code, "SQLite was in use before the store");
         }
+        vfs::register();
     });
 }
 

@@ -9,12 +9,12 @@ use std::io;
 use rusqlite::{Connection, MAIN_DB};
 use tracing::warn;
 
-use super::connection::{self, WalFrames};
-use super::{Commit, ObjectFile, OnDisk, WalCapture};
+use super::connection;
+use super::{COMMIT, Commit, ObjectFile, OnDisk, WalBuffer, WalCapture};
 use crate::catalog::CatalogEntry;
+use crate::clock::Timestamp;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
-use crate::folder::LEFTOVER_SUFFIXES;
 use crate::template::write_object;
 
 /// A database in memory, for comparison.
@@ -31,7 +31,7 @@ impl ObjectFile {
         mut entry: CatalogEntry,
     ) -> Result<Commit, StoreError> {
         let before = self.image_status()?;
-        if let Err(err) = self.run_as_store("COMMIT") {
+        if let Err(err) = self.run_as_store(COMMIT) {
             self.rollback()?;
             return Err(err.into());
         }
@@ -72,49 +72,49 @@ impl ObjectFile {
         let memory = self.conn.as_ref().expect("a database is only exchanged inside of one method");
         self.containment.as_store(|| write_object(memory, &self.key, self.generation, entry))?;
         let mut removals = self.store.ledger.removals();
-        if let Some(removal) = removals.get(&self.key) {
-            // The file of the deleted object is still there: the new one takes it over, WAL first.
-            self.oldest = Some(removal.oldest);
-        } else if let Err(err) = self.write_template() {
-            self.remove_unborn();
-            return Err(err);
-        }
-        let (conn, wal_frames, frames) = match self.fill_file(memory) {
-            Ok(filled) => filled,
-            Err(err) => {
-                if !removals.contains_key(&self.key) {
-                    self.remove_unborn();
+        let removal = removals.get(&self.key);
+        // If the file of the deleted object is still there, the new one takes it over, WAL first.
+        let is_new = removal.is_none();
+        self.oldest = removal.map(|removal| removal.oldest);
+        let written = if is_new { self.write_template() } else { Ok(()) };
+        let (conn, on_disk, frames) =
+            match written.and_then(|()| self.fill_file(memory, entry.created_at)) {
+                Ok(filled) => filled,
+                Err(err) => {
+                    if is_new {
+                        self.remove_unborn();
+                    }
+                    return Err(err);
                 }
-                return Err(err);
-            }
-        };
+            };
         removals.remove(&self.key);
         drop(removals);
-        let capture = WalCapture::default();
-        self.on_disk = Some(OnDisk { created_at: entry.created_at, wal_frames, capture });
+        self.on_disk = Some(on_disk);
         self.conn = Some(conn);
         self.query_only = false;
         Ok(frames)
     }
 
     /// Copies the database in memory into the file, which holds the template, through its WAL.
-    fn fill_file(&self, memory: &Connection) -> Result<(Connection, WalFrames, u32), StoreError> {
-        for suffix in LEFTOVER_SUFFIXES {
-            self.remove_beside(suffix)?;
-        }
-        let (mut conn, wal_frames) = connection::open_file(&self.path, &self.containment)?;
+    /// Returns the number of frames there.
+    fn fill_file(
+        &self,
+        memory: &Connection,
+        created_at: Timestamp,
+    ) -> Result<(Connection, OnDisk, u32), StoreError> {
+        let wal = WalBuffer::default();
+        let (mut conn, wal_frames) = connection::open_file(&self.path, &wal, &self.containment)?;
         self.containment.as_store(|| connection::copy(memory, &mut conn))?;
         let frames = wal_frames.take();
         let frames = frames.ok_or_else(|| StoreError::ForeignFile { path: self.path.clone() })?;
-        Ok((conn, wal_frames, frames))
+        let capture = WalCapture::default();
+        Ok((conn, OnDisk { created_at, wal, wal_frames, capture }, frames))
     }
 
     /// Removes the file of an object that could not be created, so that the next wake need not ask the
     /// catalog whose it is. A file that cannot be removed now is removed then.
     fn remove_unborn(&self) {
-        let removed = LEFTOVER_SUFFIXES.iter().try_for_each(|suffix| self.remove_beside(suffix));
-        let removed = removed.and_then(|()| self.remove_beside(""));
-        if let Err(err) = removed {
+        if let Err(err) = self.store.disk.remove(&self.path) {
             warn!(key = %self.key, error = &err as &dyn std::error::Error, "the file of an object that was not created stays");
         }
     }

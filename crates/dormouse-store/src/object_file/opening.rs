@@ -12,13 +12,11 @@ use tracing::warn;
 
 use super::connection;
 use super::containment::Containment;
-use super::wal_capture::WalCapture;
-use super::{Access, ObjectFile, OnDisk};
+use super::{Access, ObjectFile, OnDisk, WalBuffer};
 use crate::catalog::CatalogEntry;
 use crate::clock::Timestamp;
 use crate::commit_log::Position;
 use crate::error::StoreError;
-use crate::folder::{LEFTOVER_SUFFIXES, beside};
 use crate::key::Key;
 use crate::ledger::LeftOpen;
 use crate::store::StoreShared;
@@ -41,7 +39,7 @@ pub(crate) fn open(
     let is_deleted = store.ledger.removals().contains_key(key);
     if !is_deleted && opening.path.exists() {
         let left = store.ledger.take_left_open(key);
-        match opening.open_file(left) {
+        match opening.open_file(left.as_ref()) {
             Ok(Some(object)) => return Ok(object),
             Ok(None) => {}
             Err(err) => {
@@ -59,12 +57,11 @@ pub(crate) fn open(
 pub(crate) fn backfill_left_open(
     store: &Arc<StoreShared>,
     key: &Key,
-    left: LeftOpen,
+    left: &LeftOpen,
 ) -> Result<(), StoreError> {
     let path = store.folder.object_path(key);
-    cut_wal(store, &path, left.capture)?;
     let containment = containment_for(store);
-    let (conn, _) = connection::open_file(&path, &containment)?;
+    let (conn, _) = connection::open_file(&path, &wal_of(left), &containment)?;
     containment.as_store(|| conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))?;
     drop(conn);
     store.ledger.note_backfilled(left.oldest);
@@ -90,12 +87,9 @@ struct Identity {
 
 impl Opening<'_> {
     /// Opens the object's file; `None` if it turns out to be nobody's, and is gone.
-    fn open_file(&self, left: Option<LeftOpen>) -> Result<Option<ObjectFile>, StoreError> {
-        match left {
-            Some(left) => cut_wal(self.store, &self.path, left.capture)?,
-            None => self.remove_leftovers()?,
-        }
-        let opened = connection::open_file(&self.path, &self.containment)
+    fn open_file(&self, left: Option<&LeftOpen>) -> Result<Option<ObjectFile>, StoreError> {
+        let wal = left.map(wal_of).unwrap_or_default();
+        let opened = connection::open_file(&self.path, &wal, &self.containment)
             .and_then(|(conn, frames)| Ok((self.read_identity(&conn)?, conn, frames)));
         let (identity, conn, frames) = match opened {
             Ok((Some(identity), conn, frames)) => (identity, conn, frames),
@@ -118,8 +112,8 @@ impl Opening<'_> {
         }
         let mut object = self.object(conn, identity.generation);
         let capture = left.map(|left| left.capture).unwrap_or_default();
-        object.on_disk =
-            Some(OnDisk { created_at: identity.created_at, wal_frames: frames, capture });
+        let created_at = identity.created_at;
+        object.on_disk = Some(OnDisk { created_at, wal, wal_frames: frames, capture });
         object.newest = left.map(|left| left.newest).unwrap_or_default();
         object.oldest = left.map(|left| left.oldest);
         if identity.versions != self.template.versions() {
@@ -230,17 +224,12 @@ impl Opening<'_> {
 
     fn remove_orphan(&self) -> Result<(), StoreError> {
         warn!(path = %self.path.display(), "removing the file of an object that was never committed");
-        self.remove_leftovers()?;
-        self.remove(self.path.clone())
-    }
-
-    fn remove_leftovers(&self) -> Result<(), StoreError> {
-        LEFTOVER_SUFFIXES.iter().try_for_each(|suffix| self.remove(beside(&self.path, suffix)))
-    }
-
-    fn remove(&self, path: PathBuf) -> Result<(), StoreError> {
-        let removed = self.store.disk.remove(&path).map(drop);
-        removed.map_err(|source| StoreError::Io { action: "remove", path, source })
+        let removed = self.store.disk.remove(&self.path).map(drop);
+        removed.map_err(|source| StoreError::Io {
+            action: "remove",
+            path: self.path.clone(),
+            source,
+        })
     }
 }
 
@@ -250,16 +239,11 @@ fn containment_for(store: &StoreShared) -> Containment {
     Containment::new(Arc::clone(&store.clock), store.sql_time_max, value_bytes_max)
 }
 
-/// Cuts the WAL of an object behind its last captured transaction: a COMMIT that failed may have
-/// left frames there that SQLite would take for a transaction when it opens the file again.
-fn cut_wal(
-    store: &StoreShared,
-    database: &std::path::Path,
-    capture: WalCapture,
-) -> Result<(), StoreError> {
-    let path = beside(database, "-wal");
-    let cut = || store.disk.open(&path)?.set_len(capture.bytes(PAGE_BYTES));
-    cut().map_err(|source| StoreError::Io { action: "cut", path: path.clone(), source })
+/// The WAL of an object that was closed without a backfill, up to its last captured transaction: a
+/// COMMIT that failed may have left frames behind it that SQLite would take for a transaction.
+fn wal_of(left: &LeftOpen) -> WalBuffer {
+    left.wal.cut(left.capture.bytes(PAGE_BYTES));
+    left.wal.clone()
 }
 
 fn is_unreadable(err: &rusqlite::Error) -> bool {

@@ -1,20 +1,12 @@
 //! Reading back what a COMMIT wrote to the WAL.
 //!
-//! SQLite has just written these frames, so they are read through its own file handle: a second
-//! descriptor would cost an open, and closing it would drop SQLite's locks on the file.
-//!
 //! # Invariants
 //!
 //! * Frames are read only after COMMIT: before it, SQLite may still rewrite them.
-//! * The WAL's length comes from the commit hook, never from the size of the file, which may be
+//! * The WAL's length comes from the commit hook, never from the size of the buffer, which may be
 //!   longer.
 //! * What is captured has passed SQLite's own salts and running checksum, from the WAL's header on:
-//!   a frame that some other process wrote, or the disk changed, is an error and not a record.
-
-use std::ffi::c_int;
-use std::ptr;
-
-use rusqlite::{Connection, ffi};
+//!   a frame that is not of this WAL, or that memory changed, is an error and not a record.
 
 /// Bytes before the first frame.
 const HEADER_BYTES: usize = 32;
@@ -36,10 +28,8 @@ pub(crate) struct WalCapture {
 /// Why frames could not be captured. The transaction is committed and not in the journal: fatal.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CaptureError {
-    #[error("SQLite gives no handle to its WAL")]
-    NoHandle,
-    #[error("the WAL cannot be read back (SQLite code {code})")]
-    Read { code: c_int },
+    #[error("the WAL ends before the frames that are committed")]
+    Short,
     #[error("the WAL's header is not what SQLite writes")]
     Header,
     #[error("frame {frame} of the WAL does not follow from the one before")]
@@ -49,29 +39,26 @@ pub(crate) enum CaptureError {
 }
 
 impl WalCapture {
-    /// Reads the frames up to the `frames`-th, all of them new and the last of them a commit.
+    /// Reads the frames of `wal` up to the `frames`-th, all of them new and the last of them a commit.
     /// Returns the frames as they are in the WAL and the size of the database in pages.
-    pub(crate) fn read_new(
+    pub(crate) fn read_new<'wal>(
         &mut self,
-        conn: &Connection,
+        wal: &'wal [u8],
         frames: u32,
         page_bytes: u32,
-    ) -> Result<(Vec<u8>, u32), CaptureError> {
+    ) -> Result<(&'wal [u8], u32), CaptureError> {
         if frames <= self.frames {
             return Err(CaptureError::Shrunk { found: frames, expected: self.frames + 1 });
         }
-        let file = WalHandle::of(conn)?;
         let mut next = *self;
         if next.frames == 0 {
-            let mut header = [0; HEADER_BYTES];
-            file.read_at(&mut header, 0)?;
-            next.begin(&header, page_bytes)?;
+            let (header, _) = wal.split_first_chunk().ok_or(CaptureError::Short)?;
+            next.begin(header, page_bytes)?;
         }
-        let frame_bytes = FRAME_HEADER_BYTES + page_bytes as usize;
-        let mut bytes = vec![0; (frames - next.frames) as usize * frame_bytes];
-        file.read_at(&mut bytes, wal_bytes(next.frames, page_bytes))?;
+        let end = offset_after(frames, page_bytes);
+        let new = wal.get(offset_after(next.frames, page_bytes)..end).ok_or(CaptureError::Short)?;
         let mut database_pages = 0;
-        for frame in bytes.chunks_exact(frame_bytes) {
+        for frame in new.chunks_exact(FRAME_HEADER_BYTES + page_bytes as usize) {
             database_pages = next.follow(frame)?;
         }
         if database_pages == 0 {
@@ -79,7 +66,7 @@ impl WalCapture {
             return Err(CaptureError::Frame { frame: next.frames });
         }
         *self = next;
-        Ok((bytes, database_pages))
+        Ok((new, database_pages))
     }
 
     /// Notes that the WAL was moved into the database and cut to nothing. The next frames have new
@@ -95,7 +82,7 @@ impl WalCapture {
 
     /// Bytes of the WAL that hold captured transactions.
     pub(crate) fn bytes(&self, page_bytes: u32) -> u64 {
-        if self.is_empty() { 0 } else { wal_bytes(self.frames, page_bytes) }
+        if self.is_empty() { 0 } else { offset_after(self.frames, page_bytes) as u64 }
     }
 
     fn begin(&mut self, header: &[u8; HEADER_BYTES], page_bytes: u32) -> Result<(), CaptureError> {
@@ -128,8 +115,8 @@ impl WalCapture {
 }
 
 /// Where in the WAL the frame after the first `frames` begins.
-fn wal_bytes(frames: u32, page_bytes: u32) -> u64 {
-    HEADER_BYTES as u64 + u64::from(frames) * (FRAME_HEADER_BYTES as u64 + u64::from(page_bytes))
+fn offset_after(frames: u32, page_bytes: u32) -> usize {
+    HEADER_BYTES + frames as usize * (FRAME_HEADER_BYTES + page_bytes as usize)
 }
 
 fn big_endian(bytes: &[u8], offset: usize) -> u32 {
@@ -147,50 +134,4 @@ fn checksum(big_endian: bool, [mut first, mut second]: [u32; 2], bytes: &[u8]) -
         second = second.wrapping_add(right).wrapping_add(first);
     }
     [first, second]
-}
-
-/// SQLite's own handle to the WAL of a connection's main database.
-struct WalHandle<'conn> {
-    file: *mut ffi::sqlite3_file,
-    read: unsafe extern "C" fn(*mut ffi::sqlite3_file, *mut std::ffi::c_void, c_int, i64) -> c_int,
-    // The handle is SQLite's and lives as long as the connection is open.
-    _conn: &'conn Connection,
-}
-
-impl<'conn> WalHandle<'conn> {
-    #[expect(unsafe_code, reason = "rusqlite has no file control")]
-    fn of(conn: &'conn Connection) -> Result<WalHandle<'conn>, CaptureError> {
-        let mut file: *mut ffi::sqlite3_file = ptr::null_mut();
-        // SAFETY: the connection is open while it is borrowed. This file control writes one pointer
-        // to where its last argument points, which outlives the call.
-        let code = unsafe {
-            ffi::sqlite3_file_control(
-                conn.handle(),
-                c"main".as_ptr(),
-                ffi::SQLITE_FCNTL_JOURNAL_POINTER,
-                (&raw mut file).cast(),
-            )
-        };
-        if code != ffi::SQLITE_OK || file.is_null() {
-            return Err(CaptureError::NoHandle);
-        }
-        // SAFETY: SQLite gave a pointer to a file object that it owns until the connection closes or
-        // leaves WAL mode, and neither can happen while the connection is borrowed here. The methods
-        // pointer of an open file points to a static table; of a closed one it is null.
-        let methods = unsafe { (*file).pMethods.as_ref() };
-        let read = methods.and_then(|methods| methods.xRead).ok_or(CaptureError::NoHandle)?;
-        Ok(WalHandle { file, read, _conn: conn })
-    }
-
-    #[expect(unsafe_code, reason = "calls SQLite's file methods")]
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), CaptureError> {
-        let too_far = CaptureError::Read { code: ffi::SQLITE_TOOBIG };
-        let (Ok(len), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset)) else {
-            return Err(too_far);
-        };
-        // SAFETY: `file` is open (see `of`) and used by this thread only, since the connection is
-        // borrowed. `buffer` has `len` writable bytes.
-        let code = unsafe { (self.read)(self.file, buffer.as_mut_ptr().cast(), len, offset) };
-        if code == ffi::SQLITE_OK { Ok(()) } else { Err(CaptureError::Read { code }) }
-    }
 }

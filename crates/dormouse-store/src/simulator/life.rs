@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Simulation;
+use super::{Broken, Simulation};
 use super::model::{Entry, State};
 use super::recovery::Opened;
 use crate::commit_log::{Position, Unavailable};
@@ -60,6 +60,13 @@ impl<'a, 'b> Life<'a, 'b> {
         Life { simulation, disk, objects, store, template, is_fatal, stalled_for, full_for }
     }
 
+    /// Takes over the WALs of the process before, to break the rule that nobody does.
+    pub(super) fn inherit(&mut self) {
+        for (key, left) in self.simulation.leftover.drain(..) {
+            self.store.ledger().leave_open(key, left);
+        }
+    }
+
     /// Lives until the plan or a fault ends it.
     pub(super) fn work(&mut self) -> Result<(), End> {
         for _ in 0..self.simulation.plan.steps {
@@ -78,6 +85,10 @@ impl<'a, 'b> Life<'a, 'b> {
         self.note_durable();
         self.disk.kill();
         self.simulation.summary.errors_survived += u64::from(self.disk.has_failed());
+        if self.simulation.broken == Some(Broken::LeftoverWalOpened) {
+            self.objects.clear();
+            self.simulation.leftover = self.store.ledger().all_left_open();
+        }
     }
 
     fn step(&mut self) -> Result<(), End> {

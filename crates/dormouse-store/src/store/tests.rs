@@ -1,7 +1,11 @@
 //! What the store promises as a whole, with real files and without crashes of the disk.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::Store;
 use crate::catalog::CatalogEntry;
@@ -21,17 +25,26 @@ fn a_leftover_wal_of_an_earlier_process_is_never_opened() {
     let mut object = store.open_object(&key("a"), &tally()).unwrap();
     add(&mut object, 1).unwrap();
     log.release_all();
-    object.backfill().unwrap();
-    add(&mut object, 2).unwrap();
-    let wal = beside(object.path(), "-wal");
-    drop((object, store));
-    assert!(fs::metadata(&wal).unwrap().len() > 0);
+    let path = object.path().to_path_buf();
+    object.hibernate().unwrap();
+    leave_wal_with_entry_2(&path);
+    assert!(fs::metadata(beside(&path, "-wal")).unwrap().len() > 0);
 
-    // The log that had the second transaction is gone: it was never durable.
-    let store = Store::open_with_log(options(dir.path()).0, Arc::new(HeldLog::new())).unwrap();
     let mut object = store.open_object(&key("a"), &tally()).unwrap();
 
     assert_eq!(entries(&mut object), [1]);
+    add(&mut object, 3).unwrap();
+    assert_eq!(entries(&mut object), [1, 3]);
+}
+
+/// Writes to a database without the store, and leaves what was written in its WAL.
+#[expect(clippy::disallowed_methods, reason = "somebody else opens the file")]
+fn leave_wal_with_entry_2(path: &Path) {
+    let other = Connection::open(path).unwrap();
+    other.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    other.execute("INSERT INTO entry VALUES (2, 'x')", []).unwrap();
+    let count = other.query_row("SELECT count(*) FROM entry", [], |row| row.get::<_, u32>(0));
+    assert_eq!(count, Ok(2));
 }
 
 #[test]
