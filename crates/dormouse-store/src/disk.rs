@@ -4,6 +4,7 @@
 //! under them: lose what was not synced, tear a write, fail the n-th operation. SQLite's own
 //! reads and writes go around it, but SQLite is told never to sync: every sync of the store is here.
 
+mod direct;
 #[cfg(test)]
 pub(crate) mod faulty;
 
@@ -14,10 +15,16 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use self::direct::DirectFile;
+
 /// A file system.
 pub(crate) trait Disk: Send + Sync + fmt::Debug {
     /// Opens a file to read and write, making it if it does not exist. What it holds is kept.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// As [`create`](Disk::create), and writes go past the page cache where the file system can do
+    /// that. The file's length must be a multiple of 4,096 bytes.
+    fn create_direct(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
     /// Opens an existing file to read and write.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
@@ -85,6 +92,14 @@ impl Disk for RealDisk {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         Ok(Box::new(RealFile(options.open(path)?)))
+    }
+
+    fn create_direct(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        match DirectFile::create(path) {
+            Ok(file) => Ok(Box::new(file)),
+            Err(err) if err.kind() == io::ErrorKind::InvalidInput => self.create(path),
+            Err(err) => Err(err),
+        }
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {

@@ -116,7 +116,8 @@ struct Queue {
     batch: Batch,
     /// Position of the last record in `batch`, or before it.
     last: Position,
-    writer_waits: bool,
+    /// How many records the writer waits for; `None` while it writes.
+    writer_waits_for: Option<usize>,
     stopping: bool,
 }
 
@@ -288,9 +289,13 @@ impl CommitLog for Journal {
         let end = queue.batch.bytes.len();
         queue.batch.ends.push(end);
         shared.appended.store(position.get(), Ordering::Release);
-        let writer_waits = std::mem::take(&mut queue.writer_waits);
+        let is_awaited =
+            queue.writer_waits_for.is_some_and(|wanted| queue.batch.ends.len() >= wanted);
+        if is_awaited {
+            queue.writer_waits_for = None;
+        }
         drop(queue);
-        if writer_waits {
+        if is_awaited {
             shared.queued.notify_one();
         }
         position
@@ -334,7 +339,7 @@ impl Shared {
 
 impl Queue {
     fn new(last: Position) -> Queue {
-        Queue { batch: Batch::default(), last, writer_waits: false, stopping: false }
+        Queue { batch: Batch::default(), last, writer_waits_for: None, stopping: false }
     }
 }
 

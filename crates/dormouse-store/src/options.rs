@@ -77,6 +77,8 @@ impl StoreOptions {
             "a journal segment is smaller than the largest transaction"
         } else if self.segment_bytes > SEGMENT_BYTES_MAX {
             "a journal segment is larger than 1 GiB"
+        } else if !self.segment_bytes.is_multiple_of(HEADER_BLOCK_BYTES) {
+            "the size of a journal segment is no multiple of 4,096 bytes"
         } else if self.segments_max() < SEGMENTS_MIN {
             "the journal has room for fewer than 4 segments"
         } else if self.writers_max == 0 {

@@ -236,10 +236,11 @@ impl Pool {
     }
 
     fn make_segment(&self, path: &Path) -> io::Result<SegmentFile> {
-        let file = self.disk.create(path)?;
+        let segment = SegmentFile::create(&*self.disk, path, self.durability)?;
+        let file = &segment.file;
         if self.durability == Durability::Os {
             file.reserve(self.segment_bytes)?;
-            return Ok(SegmentFile { path: path.to_path_buf(), file });
+            return Ok(segment);
         }
         let zeros = vec![0; ZERO_BYTES];
         let mut offset = 0;
@@ -251,7 +252,7 @@ impl Pool {
             offset += piece.len() as u64;
         }
         self.disk.sync_folder(&self.folder)?;
-        Ok(SegmentFile { path: path.to_path_buf(), file })
+        Ok(segment)
     }
 
     /// A writer that waits gets a segment even past `segments_max`: its records are committed, so

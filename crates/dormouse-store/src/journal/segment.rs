@@ -4,13 +4,15 @@
 //! the folder before anything in it counts: what a segment holds is said by its header. The header
 //! has [`HEADER_BLOCK_BYTES`] to itself, so writing records never touches its sector again.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::record::u64_at;
 use crate::commit_log::Position;
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
+use crate::options::Durability;
 
 /// Bytes before the first record, as a size in memory and as an offset in a file.
 pub(crate) const HEADER_BLOCK_LEN: usize = 4096;
@@ -39,6 +41,24 @@ pub(crate) struct SegmentHeader {
 pub(crate) struct SegmentFile {
     pub path: PathBuf,
     pub file: Box<dyn DiskFile>,
+}
+
+impl SegmentFile {
+    /// Opens the file of a segment that is to be written, making it if it does not exist.
+    ///
+    /// In mode `os` an acknowledgement waits for the page cache and not for the disk, so that is where
+    /// writes go.
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        path: &Path,
+        durability: Durability,
+    ) -> io::Result<SegmentFile> {
+        let file = match durability {
+            Durability::Fsync => disk.create_direct(path)?,
+            Durability::Os => disk.create(path)?,
+        };
+        Ok(SegmentFile { path: path.to_path_buf(), file })
+    }
 }
 
 /// A segment that is full: nothing is written to it until it is released.

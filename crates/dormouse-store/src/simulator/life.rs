@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Broken, Simulation};
 use super::model::{Entry, State};
 use super::recovery::Opened;
+use super::{Broken, Simulation};
 use crate::commit_log::{Position, Unavailable};
 use crate::disk::faulty::FaultyDisk;
 use crate::error::StoreError;

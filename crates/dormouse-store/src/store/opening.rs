@@ -155,8 +155,9 @@ fn start(
 ) -> Result<Store, OpenError> {
     let disk = Arc::clone(&ground.disk);
     let segments_max = options.segments_max();
-    let on_fatal: Arc<dyn Fn(&str) + Send + Sync> = Arc::from(options.on_fatal);
     let failed = |err| io_error("start the journal in", folder.root(), err);
+    let spare = reusable(&*disk, recovered.segments, &options).map_err(failed)?;
+    let on_fatal: Arc<dyn Fn(&str) + Send + Sync> = Arc::from(options.on_fatal);
     let end = recovered.end;
     let (log, journal) = match ground.log {
         Some(log) => {
@@ -178,8 +179,7 @@ fn start(
                     writers_max: options.writers_max,
                     clock: Arc::clone(&options.clock),
                     on_fatal: Arc::clone(&on_fatal),
-                    spare: reusable(&*disk, recovered.segments, options.segment_bytes)
-                        .map_err(failed)?,
+                    spare,
                     next_number: recovered.next_number,
                     end,
                     nonce_seed: u64::from_le_bytes(std::array::from_fn(|index| seed[index])),
@@ -272,14 +272,14 @@ fn start_threads(
 fn reusable(
     disk: &dyn Disk,
     segments: Vec<SegmentFile>,
-    segment_bytes: u64,
+    options: &StoreOptions,
 ) -> io::Result<Vec<SegmentFile>> {
     let mut reusable = Vec::new();
-    for segment in segments {
-        if segment.file.len()? == segment_bytes {
-            reusable.push(segment);
+    for SegmentFile { path, file } in segments {
+        if file.len()? == options.segment_bytes {
+            reusable.push(SegmentFile::create(disk, &path, options.durability)?);
         } else {
-            disk.remove(&segment.path)?;
+            disk.remove(&path)?;
         }
     }
     Ok(reusable)
