@@ -13,6 +13,12 @@ pub(crate) const DEFLATE_BYTES_MIN: usize = 256;
 /// How hard to try: the hub's thread has every other socket waiting.
 const LEVEL: Compression = Compression::fast();
 
+/// The part of a message by which compressing makes it larger at most: a literal takes 9 bits.
+const EXCESS_SHARE: usize = 8;
+
+/// Bytes by which compressing any message may make it larger.
+const EXCESS_BYTES: usize = 64;
+
 /// Compresses frames. One serves all sockets of a thread.
 ///
 /// It allocates nothing before the first frame that is worth compressing.
@@ -74,14 +80,19 @@ impl Deflater {
         }
         let stream = self.streams[window.index()]
             .get_or_insert_with(|| Compress::new_with_window_bits(LEVEL, false, window.bits()));
-        stream.reset();
         self.payload.clear();
-        // What does not fit would not be smaller.
-        self.payload.reserve(plain.len());
+        self.payload.reserve(plain.len() + plain.len() / EXCESS_SHARE + EXCESS_BYTES);
         let status = stream.compress_vec(plain, &mut self.payload, FlushCompress::Sync);
         let is_complete = matches!(status, Ok(Status::Ok))
             && self.payload.len() < self.payload.capacity()
             && self.payload.ends_with(&TAIL);
+        if is_complete {
+            stream.reset();
+        } else {
+            // Resetting a stream of zlib-rs 0.6 that still has something to write leaves its buffer
+            // too short for what comes next, and that panics.
+            self.streams[window.index()] = None;
+        }
         let length = self.payload.len().checked_sub(TAIL.len()).filter(|_| is_complete)?;
         (length < plain.len()).then(|| &self.payload[..length])
     }
@@ -96,7 +107,7 @@ mod tests {
 
     const WINDOWS: [Window; Window::COUNT] = [Window::Tiny, Window::Small, Window::Full];
 
-    /// Text that repeats itself only after 600 bytes.
+    /// Text of many small objects that differ in half of their bytes.
     fn json(bytes: usize) -> String {
         let items = (0_u32..)
             .map(|n| format!("{{\"n\":{n},\"hash\":\"{:08x}\"}}", n.wrapping_mul(2_654_435_761)));
@@ -129,18 +140,37 @@ mod tests {
         assert!(deflater.payload.capacity() <= SCRATCH_BYTES_KEPT);
     }
 
+    /// Bytes that cannot be compressed.
+    fn noise(bytes: usize, seed: u32) -> Vec<u8> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        };
+        (0..bytes).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn what_cannot_be_compressed_harms_nothing_that_follows() {
+        let mut deflater = Deflater::default();
+        let text = json(20_000);
+
+        for seed in 1..12 {
+            let frame = binary_frame(&noise(70_000 + 3_000 * seed as usize, seed));
+            for window in WINDOWS {
+                assert_eq!(deflater.frames(frame.clone(), window), frame);
+                assert_eq!(deflater.frames(frame.clone(), window), frame);
+                assert_eq!(inflate(&deflater.frames(text_frame(&text), window)), text);
+            }
+        }
+    }
+
     #[test]
     fn small_frames_control_frames_and_noise_stay_as_they_are() {
         let mut deflater = Deflater::default();
-        let mut state = 1_u32;
-        let noise: Vec<u8> = (0..5_000)
-            .map(|_| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                state.to_be_bytes()[0]
-            })
-            .collect();
 
-        for frame in [text_frame(&json(DEFLATE_BYTES_MIN - 1)), ping_frame(), binary_frame(&noise)]
+        for frame in
+            [text_frame(&json(DEFLATE_BYTES_MIN - 1)), ping_frame(), binary_frame(&noise(5_000, 1))]
         {
             assert_eq!(deflater.frames(frame.clone(), Window::Full), frame);
         }
