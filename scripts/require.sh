@@ -28,6 +28,13 @@ require_c_compiler() {
     fi
 }
 
+# The fuzzers' engine is compiled from its source.
+require_cxx_compiler() {
+    if ! command -v c++ >/dev/null 2>&1; then
+        require_packages g++
+    fi
+}
+
 require_browser() {
     if ! command -v chromium >/dev/null 2>&1; then
         require_packages chromium
@@ -41,5 +48,25 @@ require_npm_packages() {
         echo "installing npm packages in $folder"
         npm ci --prefix "$folder" --no-audit --no-fund
         cp "$folder/package-lock.json" "$folder/node_modules/.installed-lock.json"
+    fi
+}
+
+# Python, and what a requirements file names, in a virtual environment. Prints nothing if all is there.
+require_python_packages() {
+    local requirements=$1
+    local folder=$2
+    if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+        require_packages python3 python3-venv
+        if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))'; then
+            echo "error: the conformance suite needs Python 3.10 or newer with venv; python3 is $(python3 --version)" >&2
+            return 1
+        fi
+    fi
+    if ! cmp -s "$requirements" "$folder/installed-requirements.txt"; then
+        echo "installing Python packages of $requirements in $folder"
+        rm -rf "$folder"
+        python3 -m venv "$folder"
+        "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r "$requirements"
+        cp "$requirements" "$folder/installed-requirements.txt"
     fi
 }

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Runs all tests: formatting, lints, unit and end-to-end tests in Rust, the page in Chromium.
-# Installs what it needs: a C compiler and Chromium from Debian, npm packages of tests/browser.
+# Runs all tests: formatting, lints, unit and end-to-end tests in Rust, the page in Chromium, a conformance suite for
+# WebSockets, other people's clients.
+# Installs what it needs: a C compiler, Python and Chromium from Debian, npm packages of tests/browser and
+# tests/interop, Python packages of tests/interop in .tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset RUST_BACKTRACE # Capturing backtraces slows every error path down.
@@ -10,6 +12,8 @@ source scripts/require.sh
 require_c_compiler
 require_browser
 require_npm_packages tests/browser
+require_npm_packages tests/interop
+require_python_packages tests/interop/requirements.txt .tools/interop
 
 step() { printf '\n== %s\n' "$*"; }
 
@@ -24,6 +28,16 @@ cargo build --workspace --bins --locked
 
 step "browser tests"
 DORMOUSE_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/dormouse") npm test --prefix tests/browser
+
+step "conformance of the sockets"
+export DORMOUSE_BIN
+DORMOUSE_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/dormouse")
+.tools/interop/bin/python tests/interop/conformance.py
+
+step "other people's clients"
+.tools/interop/bin/python -m unittest discover --start-directory tests/interop
+npm test --prefix tests/interop
+unset DORMOUSE_BIN
 
 step "documentation tests"
 cargo test --workspace --doc --locked --quiet
