@@ -17,6 +17,10 @@ sim seed runs:
     SIM_SEED={{ seed }} SIM_RUNS={{ runs }} cargo test --release -p dormouse-store --lib -- \
         --exact simulator::tests::the_seeds_of_the_environment_hold --nocapture
 
+# Fuzz `frames` or `handshake` for so many seconds.
+fuzz target seconds="600":
+    scripts/fuzz.sh {{ target }} {{ seconds }}
+
 # Formatting and lints only.
 lint:
     cargo fmt --all --check

@@ -92,3 +92,24 @@ for (const { name, args, options, extensions } of CONFIGURATIONS) {
       }));
   });
 }
+
+test("an event reaches sockets with and without compression alike", async () => {
+  const server = await Server.start("--compression");
+  try {
+    const url = `${server.url.replace("http", "ws")}/ws/note/a`;
+    const seen = [];
+    for (const perMessageDeflate of [true, true, false]) {
+      const socket = new WebSocket(url, { perMessageDeflate });
+      await once(socket, "open");
+      seen.push(once(socket, "message").then(([data]) => data.toString()));
+    }
+
+    await server.mutate("note.create", { id: "a", title: "large", blob: "lorem ipsum ".repeat(1000) });
+
+    const [first, ...others] = await Promise.all(seen);
+    assert.equal(JSON.parse(first).data.blob.length, 12_000);
+    assert.deepEqual(others, [first, first]);
+  } finally {
+    await server.dispose();
+  }
+});

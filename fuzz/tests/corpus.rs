@@ -1,0 +1,27 @@
+//! What the fuzzers found worth keeping, once more.
+
+use std::fs;
+use std::path::Path;
+
+/// Feeds every file of a corpus.
+fn replay(name: &str, target: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+    let mut count = 0;
+    for entry in fs::read_dir(&folder).expect("the corpus is a folder") {
+        let path = entry.expect("its files can be listed").path();
+        println!("{}", path.display()); // Shown if this is the one that fails.
+        target(&fs::read(&path).expect("its files can be read"));
+        count += 1;
+    }
+    assert!(count > 0, "{} is empty", folder.display());
+}
+
+#[test]
+fn frames_of_the_corpus_are_read_without_a_finding() {
+    replay("frames", dormouse_fuzz::frames);
+}
+
+#[test]
+fn handshakes_of_the_corpus_are_judged_without_a_finding() {
+    replay("handshake", dormouse_fuzz::handshake);
+}
