@@ -44,6 +44,44 @@ async fn header_values_are_compared_as_browsers_write_them() {
 }
 
 #[tokio::test]
+async fn compression_is_agreed_on_only_if_both_sides_want_it() {
+    let server = Server::builder().switch("--compression").start().await;
+    let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    let limited = format!("{agreed}; server_max_window_bits=12");
+
+    for (offer, answer) in [
+        ("permessage-deflate; client_max_window_bits", Some(agreed)),
+        (
+            "permessage-deflate; mystery, permessage-deflate; server_max_window_bits=13",
+            Some(&*limited),
+        ),
+        ("permessage-deflate; server_max_window_bits=8", None),
+        ("x-webkit-deflate-frame", None),
+    ] {
+        let request = Request::handshake("/ws/counter/a").with("Sec-WebSocket-Extensions", offer);
+        let response = shake(&server, request).await;
+        assert_eq!(response.status, 101, "{offer}");
+        assert_eq!(response.header("sec-websocket-extensions"), answer, "{offer}");
+    }
+    let response = shake(&server, Request::handshake("/ws/counter/a")).await;
+    assert_eq!(response.header("sec-websocket-extensions"), None);
+}
+
+#[tokio::test]
+async fn malformed_extensions_and_bodies_are_bad_requests() {
+    let server = Server::start().await;
+
+    for (name, value) in [
+        ("Sec-WebSocket-Extensions", "permessage-deflate; ="),
+        ("Sec-WebSocket-Extensions", "a b"),
+        ("Content-Length", "4"),
+    ] {
+        let request = Request::handshake("/ws/counter/a").with(name, value);
+        assert_eq!(shake(&server, request).await.status, 400, "{name}: {value}");
+    }
+}
+
+#[tokio::test]
 async fn a_plain_get_of_a_socket_is_426() {
     let server = Server::builder().switch("--echo").start().await;
 

@@ -30,7 +30,7 @@ async fn every_setting_can_stand_in_the_file() {
     let text = format!(
         "listen = \"127.0.0.1:0\"\ndata = {:?}\ndurability = \"os\"\nidle_timeout = \"100ms\"\n\
          heartbeat_interval = \"10s\"\nmessage_bytes_max = 100\nobjects_resident_max = 8\nlanes = 1\n\
-         echo = true\nlog_format = \"json\"\nallow_origin = [\"https://app.example\"]\n",
+         echo = true\ncompression = true\nlog_format = \"json\"\nallow_origin = [\"https://app.example\"]\n",
         data.path().to_str().unwrap()
     );
     fs::write(&settings, text).unwrap();
@@ -53,6 +53,7 @@ async fn every_setting_can_stand_in_the_environment() {
         .env("DORMOUSE_LISTEN", "127.0.0.1:0")
         .env("DORMOUSE_DURABILITY", "os")
         .env("DORMOUSE_ECHO", "true")
+        .env("DORMOUSE_COMPRESSION", "true")
         .env("DORMOUSE_MESSAGE_BYTES_MAX", "100")
         .env("DORMOUSE_LOG_FORMAT", "json")
         .start()
