@@ -1,6 +1,7 @@
 //! What the fuzzers found worth keeping, once more.
 
 use std::fs;
+use std::panic;
 use std::path::Path;
 
 /// Feeds every file of a corpus.
@@ -9,8 +10,9 @@ fn replay(name: &str, target: fn(&[u8])) {
     let mut count = 0;
     for entry in fs::read_dir(&folder).expect("the corpus is a folder") {
         let path = entry.expect("its files can be listed").path();
-        println!("{}", path.display()); // Shown if this is the one that fails.
-        target(&fs::read(&path).expect("its files can be read"));
+        let bytes = fs::read(&path).expect("its files can be read");
+        let replayed = panic::catch_unwind(|| target(&bytes));
+        assert!(replayed.is_ok(), "{} is a finding again", path.display());
         count += 1;
     }
     assert!(count > 0, "{} is empty", folder.display());
