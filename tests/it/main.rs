@@ -20,6 +20,7 @@ mod counter;
 mod crash;
 mod disk;
 mod docs;
+mod event_stream;
 mod faults;
 mod flat_api;
 mod frames;

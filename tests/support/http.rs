@@ -199,6 +199,40 @@ impl Connection {
         within("an HTTP answer", read_response(&mut self.reader)).await
     }
 
+    /// Sends a request and reads the head of its answer. The body of a refusal is read too.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke before.
+    ///
+    /// # Panics
+    ///
+    /// If the answer is not HTTP.
+    pub async fn begin(&mut self, request: &Request) -> io::Result<Response> {
+        self.write(&request.to_bytes(self.address)).await?;
+        within("the head of an answer", async {
+            let mut response = read_head(&mut self.reader).await?;
+            if response.status != 200 {
+                response.body = read_body(&mut self.reader, &response).await?;
+            }
+            Ok(response)
+        })
+        .await
+    }
+
+    /// Reads until these bytes have come, and gives all that came before and with them.
+    ///
+    /// # Panics
+    ///
+    /// If the connection ends before.
+    pub async fn read_to(&mut self, text: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(text.as_bytes()) {
+            bytes.push(within("a byte", self.reader.read_u8()).await.expect("more comes"));
+        }
+        bytes
+    }
+
     /// The two halves, for what comes after an upgrade.
     pub(crate) fn into_halves(self) -> (BufReader<OwnedReadHalf>, OwnedWriteHalf) {
         (self.reader, self.writer)
@@ -206,6 +240,12 @@ impl Connection {
 }
 
 async fn read_response(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Response> {
+    let mut response = read_head(reader).await?;
+    response.body = read_body(reader, &response).await?;
+    Ok(response)
+}
+
+async fn read_head(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Response> {
     let status_line = read_line(reader).await?;
     let status = status_line
         .strip_prefix("HTTP/1.1 ")
@@ -222,9 +262,7 @@ async fn read_response(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Resp
             line.split_once(':').unwrap_or_else(|| panic!("{line:?} is no HTTP header"));
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let mut response = Response { status, headers, body: Vec::new() };
-    response.body = read_body(reader, &response).await?;
-    Ok(response)
+    Ok(Response { status, headers, body: Vec::new() })
 }
 
 async fn read_body(reader: &mut BufReader<OwnedReadHalf>, head: &Response) -> io::Result<Vec<u8>> {

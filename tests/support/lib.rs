@@ -13,6 +13,7 @@
 
 mod data_folder;
 mod deadline;
+mod event_stream;
 mod failing_disk;
 mod frames;
 mod http;
@@ -25,6 +26,7 @@ mod watcher;
 
 pub use crate::data_folder::DataFolder;
 pub use crate::deadline::{LIFE_MAX, WAIT_MAX, within};
+pub use crate::event_stream::{EventStream, StreamEvent};
 pub use crate::failing_disk::{FailingDisk, Fault, SmallDisk};
 pub use crate::frames::{ClientFrame, Frame, Opcode, RawSocket};
 pub use crate::http::{Connection, Request, Response};

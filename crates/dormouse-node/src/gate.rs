@@ -10,8 +10,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dormouse::{Attached, Audience, Effect, EncodedEvent, Error, Receipt, Timestamp};
-use dormouse_socket::{Batch, BatchBuilder, CloseCode, SocketId, ToHub, TopicId, text_frame};
-use dormouse_store::Position;
+use dormouse_socket::{
+    Batch, BatchBuilder, CloseCode, EventEpoch, SocketId, ToHub, TopicId, text_frame,
+};
+use dormouse_store::{Epoch, Position};
 
 use crate::alarm_clock::Told;
 use crate::courier::{self, Courier};
@@ -29,6 +31,8 @@ const TYPE_WITHOUT_BIT: u8 = u8::MAX;
 pub(crate) struct Held {
     pub(crate) object: ObjectRef,
     pub(crate) position: Position,
+    /// The history that offsets in it belong to.
+    pub(crate) epoch: Epoch,
     pub(crate) effects: Vec<Effect>,
     pub(crate) answer: Answer,
     /// When somebody must look at the object again.
@@ -156,6 +160,7 @@ struct Releases<'a> {
 
 struct Group {
     object: ObjectRef,
+    epoch: Epoch,
     events: BatchBuilder,
     count: u64,
     answers: Vec<(Reply, Answered)>,
@@ -170,9 +175,14 @@ impl<'a> Releases<'a> {
         let topic = held.object.topic();
         let index = *self.by_topic.entry(topic).or_insert(self.groups.len());
         if index == self.groups.len() {
-            self.groups.push(Group::new(held.object));
+            self.groups.push(Group::new(held.object, held.epoch));
         }
         let group = &mut self.groups[index];
+        if group.epoch != held.epoch {
+            // Offsets of two histories do not follow each other.
+            group.send(self.shared);
+            group.begin(held.epoch);
+        }
         for effect in held.effects {
             match effect {
                 Effect::Broadcast { event, audience } => group.push(&event, audience),
@@ -192,7 +202,7 @@ impl<'a> Releases<'a> {
                 // The socket must see what came before, and nothing twice: the events up to here
                 // go to the others first.
                 group.send(self.shared);
-                send_attached(self.shared, topic, socket, attached);
+                send_attached(self.shared, topic, held.epoch, socket, attached);
             }
         }
     }
@@ -207,8 +217,14 @@ impl Drop for Releases<'_> {
 }
 
 impl Group {
-    fn new(object: ObjectRef) -> Group {
-        Group { object, events: BatchBuilder::new(), count: 0, answers: Vec::new() }
+    fn new(object: ObjectRef, epoch: Epoch) -> Group {
+        Group { object, epoch, events: builder(epoch), count: 0, answers: Vec::new() }
+    }
+
+    /// Starts another history, after everything of the last one was sent.
+    fn begin(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+        self.events = builder(epoch);
     }
 
     fn push(&mut self, event: &EncodedEvent, audience: Audience) {
@@ -223,7 +239,7 @@ impl Group {
     fn send(&mut self, shared: &Shared) {
         if self.count > 0 {
             shared.stats.events.add(std::mem::take(&mut self.count));
-            let batch = std::mem::replace(&mut self.events, BatchBuilder::new()).finish();
+            let batch = std::mem::replace(&mut self.events, builder(self.epoch)).finish();
             publish(shared, self.object.entry(), &batch);
         }
         for (reply, answered) in self.answers.drain(..) {
@@ -244,13 +260,14 @@ fn publish(shared: &Shared, entry: &Entry, batch: &Batch) {
 fn send_attached(
     shared: &Shared,
     topic: TopicId,
+    epoch: Epoch,
     socket: SocketId,
     attached: Result<Attached, Error>,
 ) {
     let Some(hub) = shared.hubs.get(usize::from(socket.hub().0)) else { return };
     let message = match attached {
         Ok(Attached { direct, page }) => {
-            let mut events = BatchBuilder::new();
+            let mut events = builder(epoch);
             for event in &page.events {
                 push_event(&mut events, event, None);
             }
@@ -269,6 +286,10 @@ fn send_attached(
         }
     };
     hub.send(message);
+}
+
+fn builder(epoch: Epoch) -> BatchBuilder {
+    BatchBuilder::of(EventEpoch(epoch.get()))
 }
 
 fn push_event(batch: &mut BatchBuilder, event: &EncodedEvent, except: Option<SocketId>) {

@@ -254,7 +254,7 @@ impl ObjectActor {
         outcome: Outcome<T>,
         answer: impl FnOnce(Result<T, Error>, Offset) -> Answer,
     ) {
-        let Outcome { result, effects, position, tail, next_due, is_replay: _ } = outcome;
+        let Outcome { result, effects, position, epoch, tail, next_due, is_replay: _ } = outcome;
         if let Err(err) = &result
             && err.is_fault()
         {
@@ -264,6 +264,7 @@ impl ObjectActor {
         self.lane.gate.borrow_mut().hold(Held {
             object: self.object.clone(),
             position,
+            epoch,
             effects,
             answer: answer(result, tail),
             next_due,

@@ -1,5 +1,6 @@
-//! The sockets of objects: which address is whose, the handshake, and what messages mean.
+//! The sockets and event streams of objects: which address is whose, the handshake, and what messages mean.
 
+pub(crate) mod event_stream;
 mod frames;
 mod owner;
 pub(crate) mod route;

@@ -17,11 +17,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix_http::body::BoxBody;
-use actix_http::{HttpService, Request, Response};
+use actix_http::{HttpService, Protocol, Request, Response};
 use actix_service::{Service as _, ServiceFactory as _, fn_service};
 use dormouse_socket::{
-    Accept, Batch, BatchBuilder, CloseCause, EventMask, Handshake, Hub, HubConfig, HubHandle,
-    HubIndex, Owner, SocketCx, SocketId, ToHub, TopicId, hub_channel, switch_protocols,
+    Accept, Batch, BatchBuilder, CloseCause, Connection, EventMask, Handshake, Hub, HubConfig,
+    HubHandle, HubIndex, Owner, SocketCx, SocketId, ToHub, TopicId, hub_channel, switch_protocols,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -104,15 +104,15 @@ async fn serve() -> Result<(), Failure> {
         }))
         .finish(fn_service(|_| async {
             Ok::<_, actix_http::Error>(Response::<BoxBody>::not_found())
-        }))
-        .tcp();
+        }));
     let service = Rc::new(service.new_service(()).await.map_err(|()| "the service must start")?);
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     writeln!(io::stdout(), "{}", listener.local_addr()?)?;
     loop {
         let (stream, _) = listener.accept().await?;
-        tokio::task::spawn_local(service.call(stream));
+        let connection = (Connection::new(stream), Protocol::Http1, None);
+        tokio::task::spawn_local(service.call(connection));
     }
 }
 

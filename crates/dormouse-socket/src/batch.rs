@@ -4,8 +4,10 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::deflate::{Deflater, Window};
-use crate::frame::{Opcode, SERVER_HEADER_BYTES_MAX, push_frame};
-use crate::id::{EventMask, SocketId};
+use crate::event_stream::{self, EventId};
+use crate::form::Form;
+use crate::frame::{Opcode, SERVER_HEADER_BYTES_MAX, ServerFrame, push_frame};
+use crate::id::{EventEpoch, EventMask, SocketId};
 
 /// One release of a topic: the frames of its events in order, encoded and concatenated.
 ///
@@ -23,6 +25,8 @@ pub struct BatchBuilder {
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// What the offsets of its events belong to.
+    epoch: EventEpoch,
     bytes: Vec<u8>,
     events: Vec<Event>,
     /// Types of the log events in it.
@@ -30,9 +34,9 @@ struct Inner {
     has_exceptions: bool,
     first_offset: Option<u64>,
     last_offset: Option<u64>,
-    /// The same events with their frames compressed, by [`Window::index`], once a socket needed it.
-    /// `None` inside: nothing in it is worth compressing.
-    deflated: [OnceLock<Option<Batch>>; Window::COUNT],
+    /// The same events in other forms, by [`Form::index`], once a socket needed them. `None` inside:
+    /// the form does not differ, as nothing in it is worth compressing.
+    forms: [OnceLock<Option<Batch>>; Form::MADE_COUNT],
 }
 
 /// Neighbouring frames of a batch.
@@ -53,9 +57,14 @@ struct Event {
 }
 
 impl BatchBuilder {
-    /// Starts a batch without events.
+    /// Starts a batch without events, whose offsets belong to no history that has a name.
     pub fn new() -> BatchBuilder {
         BatchBuilder::default()
+    }
+
+    /// Starts a batch without events. Offsets in it belong to this history.
+    pub fn of(epoch: EventEpoch) -> BatchBuilder {
+        BatchBuilder { inner: Inner { epoch, ..Inner::default() } }
     }
 
     /// Appends one event as a text frame.
@@ -126,6 +135,7 @@ impl Batch {
             joined.bytes.extend_from_slice(&inner.bytes);
             let moved = inner.events.iter().map(|event| Event { end: start + event.end, ..*event });
             joined.events.extend(moved);
+            joined.epoch = inner.epoch;
             joined.types |= inner.types;
             joined.has_exceptions |= inner.has_exceptions;
             joined.first_offset = joined.first_offset.or(inner.first_offset);
@@ -134,11 +144,33 @@ impl Batch {
         Batch { inner: Arc::new(joined) }
     }
 
-    /// The same events for sockets that take compressed messages. Whichever hub asks first does the
-    /// work, for all hubs and all their sockets.
-    pub(crate) fn deflated(&self, window: Window, deflater: &mut Deflater) -> Batch {
-        let form = &self.inner.deflated[window.index()];
-        form.get_or_init(|| self.deflate(window, deflater)).as_ref().unwrap_or(self).clone()
+    /// The same events in the form that a socket takes. Whichever hub asks first does the work, for
+    /// all hubs and all their sockets.
+    pub(crate) fn in_form(&self, form: Form, deflater: &mut Deflater) -> Batch {
+        let Some(index) = form.index() else { return self.clone() };
+        let made = self.inner.forms[index].get_or_init(|| match form {
+            Form::Plain => None,
+            Form::Deflated(window) => self.deflate(window, deflater),
+            Form::EventStream => Some(self.event_stream()),
+        });
+        made.as_ref().unwrap_or(self).clone()
+    }
+
+    fn event_stream(&self) -> Batch {
+        let inner = &*self.inner;
+        let mut bytes = Vec::with_capacity(inner.bytes.len());
+        let mut events = Vec::with_capacity(inner.events.len());
+        let mut start = 0;
+        for event in &inner.events {
+            let id = event.offset.map(|offset| EventId { epoch: inner.epoch, offset });
+            if let Some(frame) = ServerFrame::parse(&inner.bytes[start..event.end]) {
+                event_stream::push_event(&mut bytes, frame, id);
+            }
+            start = event.end;
+            events.push(Event { end: bytes.len(), ..*event });
+        }
+        let inner = Inner { bytes, events, forms: Default::default(), ..*inner };
+        Batch { inner: Arc::new(inner) }
     }
 
     fn deflate(&self, window: Window, deflater: &mut Deflater) -> Option<Batch> {
@@ -157,7 +189,7 @@ impl Batch {
         }
         // It may wait in many queues, and be much smaller than what it was made from.
         bytes.shrink_to_fit();
-        let inner = Inner { bytes, events, deflated: Default::default(), ..*inner };
+        let inner = Inner { bytes, events, forms: Default::default(), ..*inner };
         Some(Batch { inner: Arc::new(inner) })
     }
 
@@ -174,6 +206,11 @@ impl Batch {
     /// Number of its events.
     pub fn len(&self) -> usize {
         self.inner.events.len()
+    }
+
+    /// What the offsets of its events belong to.
+    pub(crate) fn epoch(&self) -> EventEpoch {
+        self.inner.epoch
     }
 
     /// Offset of its first log event.
@@ -306,6 +343,25 @@ mod tests {
         assert!(batch_of_type_3.passes_whole(EventMask(0b1000)));
         assert!(!batch_of_type_3.passes_whole(EventMask(0b0100)));
         assert!(!batch().passes_whole(EventMask::ALL));
+    }
+
+    #[test]
+    fn an_event_stream_has_the_same_events_with_the_place_of_each() {
+        let mut builder = BatchBuilder::of(EventEpoch(1));
+        builder.event(Some(5), 0, None, "a").event(None, 1, None, "b").event(Some(6), 1, None, "c");
+        let batch = builder.finish();
+
+        let stream = batch.in_form(Form::EventStream, &mut Deflater::default());
+
+        let expected = "id: 0000000000000001:5\ndata: a\n\n\
+                        data: b\n\n\
+                        id: 0000000000000001:6\ndata: c\n\n";
+        assert_eq!(std::str::from_utf8(stream.bytes()), Ok(expected));
+        let only_type_1 = stream.runs(socket(1), 0, |_| EventMask(0b10));
+        assert_eq!(only_type_1, [Run { bytes: 32..expected.len(), frames: 2 }]);
+        assert_eq!((stream.first_offset(), stream.last_offset()), (Some(5), Some(6)));
+        let again = batch.in_form(Form::EventStream, &mut Deflater::default());
+        assert!(Arc::ptr_eq(&stream.inner, &again.inner), "it is written once");
     }
 
     #[test]

@@ -293,6 +293,12 @@ impl<'a> ServerFrame<'a> {
         Some(ServerFrame { first, header_bytes: bytes.len() - rest.len(), payload })
     }
 
+    /// What it is. `None`: it is part of a message, or compressed.
+    pub(crate) fn opcode(self) -> Option<Opcode> {
+        let is_plain = self.first & !0x0F == FIN;
+        Opcode::parse(self.first & 0x0F).ok().filter(|_| is_plain)
+    }
+
     pub(crate) fn payload(self) -> &'a [u8] {
         self.payload
     }

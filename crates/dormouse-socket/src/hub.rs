@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use crate::config::HubConfig;
 use crate::deflate::Inflater;
+use crate::event_stream;
 use crate::id::{EventMask, TopicId};
 use crate::inbox::{HubInbox, Incoming};
 use crate::owner::Owner;
@@ -177,16 +178,18 @@ impl<O: Owner> Driver<O> {
     }
 
     fn open(&mut self, upgraded: Upgraded, accept: Accept<O::Session>) {
-        let Upgraded { stream, read_ahead, deflate } = upgraded;
+        let Upgraded { stream, read_ahead, form } = upgraded;
         let Accept { topic, filter, from: offset, binary: takes_binary, session } = accept;
-        let window = deflate.map(|deflate| deflate.window);
-        let start = Start { stream, session, topic, filter, offset, takes_binary, window };
+        let start = Start { stream, session, topic, filter, offset, takes_binary, form };
         let ready = &self.env.ready;
         let id = self.sockets.insert(|id| Socket::new(id, ready.waker(id.slot()), start));
         self.inbox.stats().opened();
 
         if let Some(socket) = self.sockets.get_mut(id) {
             socket.decoder.keep_unread(&read_ahead);
+            if socket.is_event_stream() {
+                socket.push_written(event_stream::preface(id), &mut self.env);
+            }
             if let Some(session) = &mut socket.session {
                 self.owner.opened(id, session);
             }

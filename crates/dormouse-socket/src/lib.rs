@@ -1,4 +1,5 @@
-//! WebSocket transport: handshake, frames, compression, hubs, fan-out, slow readers, heartbeat.
+//! WebSocket transport: handshake, frames, compression, hubs, fan-out, slow readers, heartbeat; and
+//! server-sent events, another form of the same sockets.
 //!
 //! This crate moves bytes and knows no objects and no JSON. What an object is to the rest of the
 //! server is a [`TopicId`] here; what a message means is decided by an [`Owner`].
@@ -7,6 +8,8 @@
 //!
 //! 1. [`Handshake::check`] and [`OriginRules::check`] judge the request; [`refuse`] answers it with
 //!    an error, [`switch_protocols`] with the 101, and takes the stream out of the HTTP dispatcher.
+//!    A request for server-sent events is answered by HTTP itself, and its stream taken out by the
+//!    [`Handover`] of its [`Connection`].
 //! 2. [`Hub::accept`] gives the stream to the hub of its thread. From here on one task per thread
 //!    serves all sockets: there is no task, timer or read buffer per socket.
 //! 3. The hub asks its [`Owner`] to attach the socket to its topic. Other threads answer, and
@@ -27,9 +30,12 @@
 mod batch;
 mod close;
 mod config;
+mod connection;
 mod decoder;
 mod deflate;
+mod event_stream;
 mod extensions;
+mod form;
 mod frame;
 mod handshake;
 mod hub;
@@ -45,12 +51,13 @@ mod upgrade;
 pub use batch::{Batch, BatchBuilder};
 pub use close::{CloseCause, CloseCode};
 pub use config::HubConfig;
+pub use connection::{Connection, Handover};
 pub use decoder::{Decoder, Item, Limits};
 pub use deflate::{Deflate, Inflater};
 pub use frame::{ProtocolError, binary_frame, text_frame};
 pub use handshake::{Handshake, HandshakeError};
 pub use hub::{Accept, Hub};
-pub use id::{EventMask, HubIndex, SocketId, TopicId};
+pub use id::{EventEpoch, EventMask, HubIndex, SocketId, TopicId};
 pub use inbox::{HubHandle, HubInbox, INBOX_BYTES_MAX, ToHub, hub_channel};
 pub use origin::{OriginError, OriginRuleError, OriginRules};
 pub use owner::{Owner, SocketCx};

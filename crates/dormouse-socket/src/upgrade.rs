@@ -17,7 +17,9 @@ use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::connection::Connection;
 use crate::deflate::Deflate;
+use crate::form::Form;
 use crate::handshake::Handshake;
 
 /// How long an answer may take to be written, and a client that was refused to hang up.
@@ -34,19 +36,30 @@ type Answer = h1::Message<(Response<()>, BodySize)>;
 pub struct Upgraded {
     pub(crate) stream: TcpStream,
     pub(crate) read_ahead: Bytes,
-    pub(crate) deflate: Option<Deflate>,
+    pub(crate) form: Form,
 }
 
 impl Upgraded {
     /// Wraps a stream on which the handshake is over. `read_ahead` is what was read past it.
     pub fn new(stream: TcpStream, read_ahead: Bytes) -> Upgraded {
-        Upgraded { stream, read_ahead, deflate: None }
+        Upgraded { stream, read_ahead, form: Form::Plain }
     }
 
     /// Says that client and server agreed on compression.
     #[must_use]
     pub fn with_deflate(self, deflate: Deflate) -> Upgraded {
-        Upgraded { deflate: Some(deflate), ..self }
+        Upgraded { form: Form::Deflated(deflate.window), ..self }
+    }
+
+    /// Wraps a stream on which the answer to a request for server-sent events was written, up to the
+    /// end of its head. The body has neither length nor chunks: it ends with the connection.
+    ///
+    /// # Errors
+    ///
+    /// The connection is gone.
+    pub fn event_stream(stream: TcpStream) -> io::Result<Upgraded> {
+        stream.set_nodelay(true)?;
+        Ok(Upgraded { stream, read_ahead: Bytes::new(), form: Form::EventStream })
     }
 }
 
@@ -66,7 +79,7 @@ impl Upgraded {
 ///
 /// Dropping the future drops the stream.
 pub async fn switch_protocols(
-    mut framed: Framed<TcpStream, h1::Codec>,
+    mut framed: Framed<Connection, h1::Codec>,
     handshake: &Handshake,
     subprotocol: Option<&str>,
     deflate: Option<Deflate>,
@@ -87,11 +100,16 @@ pub async fn switch_protocols(
     within_farewell(flush(&mut framed)).await?;
 
     let parts = framed.into_parts();
+    let stream = parts.io.into_stream()?;
     // Events are small and must not wait for each other.
-    parts.io.set_nodelay(true)?;
+    stream.set_nodelay(true)?;
     // A copy, so that the large read buffer of HTTP is not kept for a few bytes.
     let read_ahead = Bytes::copy_from_slice(&parts.read_buf);
-    Ok(Upgraded { stream: parts.io, read_ahead, deflate })
+    let upgraded = Upgraded::new(stream, read_ahead);
+    Ok(match deflate {
+        Some(deflate) => upgraded.with_deflate(deflate),
+        None => upgraded,
+    })
 }
 
 /// Answers a handshake with an error and closes the connection.
@@ -105,7 +123,7 @@ pub async fn switch_protocols(
 ///
 /// Dropping the future closes the connection, possibly before the answer is complete.
 pub async fn refuse(
-    mut framed: Framed<TcpStream, h1::Codec>,
+    mut framed: Framed<Connection, h1::Codec>,
     mut answer: Response<BoxBody>,
 ) -> io::Result<()> {
     answer.head_mut().set_connection_type(ConnectionType::Close);
@@ -120,18 +138,18 @@ pub async fn refuse(
     write(&mut framed, h1::Message::Chunk(None))?;
     within_farewell(async {
         flush(&mut framed).await?;
-        let mut stream = framed.into_parts().io;
+        let mut stream = framed.into_parts().io.into_stream()?;
         poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await?;
         discard(&stream).await
     })
     .await
 }
 
-fn write(framed: &mut Framed<TcpStream, h1::Codec>, message: Answer) -> io::Result<()> {
+fn write(framed: &mut Framed<Connection, h1::Codec>, message: Answer) -> io::Result<()> {
     Pin::new(framed).write(message)
 }
 
-async fn flush(framed: &mut Framed<TcpStream, h1::Codec>) -> io::Result<()> {
+async fn flush(framed: &mut Framed<Connection, h1::Codec>) -> io::Result<()> {
     poll_fn(|cx| Pin::new(&mut *framed).flush::<Answer>(cx)).await
 }
 

@@ -75,6 +75,8 @@ pub struct ObjectFile {
     on_disk: Option<OnDisk>,
     /// How often the object was deleted.
     generation: u64,
+    /// Of that generation. Kept because it is asked for with every handler, and is a hash.
+    epoch: Epoch,
     newest: Position,
     /// The oldest transaction that the database file lacks: the object's key in the ledger.
     oldest: Option<Position>,
@@ -111,7 +113,7 @@ impl ObjectFile {
 
     /// The epoch of the object's event log.
     pub fn epoch(&self) -> Epoch {
-        self.store.epoch(&self.key, self.generation)
+        self.epoch
     }
 
     /// Starts a handler's transaction.
@@ -288,6 +290,7 @@ impl ObjectFile {
         removals.insert(self.key.clone(), removal);
         drop(removals);
         self.generation += 1;
+        self.epoch = self.store.epoch(&self.key, self.generation);
         self.store.wake_checkpointer();
         Ok(self.newest)
     }

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::http::{FrontDoor, Problem, operations, page};
 use crate::rpc::{self, Names};
-use crate::socket::route;
+use crate::socket::{event_stream, route};
 
 /// All addresses of the server but the handshakes of sockets, which never reach the application.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
@@ -25,6 +25,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             web::to(|request, payload, door| rpc::handle(Names::Flat, request, payload, door)),
         )
         .route("/ws/{rest:.*}", web::get().to(plain_get_of_a_socket))
+        .route("/sse/{rest:.*}", web::to(event_stream::open))
         .route("/echo", web::get().to(plain_get_of_a_socket))
         .default_service(web::to(not_found));
 }

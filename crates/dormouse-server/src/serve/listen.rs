@@ -1,20 +1,24 @@
 //! The listener and the HTTP workers. Each worker is a thread that serves HTTP and owns a hub.
 
+use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_http::{HttpService, KeepAlive};
+use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_server::Server;
-use actix_service::map_config;
+use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::middleware::from_fn;
 use actix_web::{App, web};
-use dormouse_socket::{Hub, HubConfig, HubInbox};
-use socket2::{Domain, Protocol, Socket, Type};
+use dormouse_socket::{Connection, Hub, HubConfig, HubInbox};
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpStream;
 
 use crate::http::{FrontDoor, configure, guard};
+use crate::socket::event_stream::HubOfWorker;
 use crate::socket::{SocketOwner, UpgradeService};
 
 /// Connections that the kernel keeps while the workers are busy.
@@ -44,7 +48,8 @@ pub(crate) struct Workers {
 ///
 /// It is taken, or it is not an address of this machine.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -76,14 +81,22 @@ pub(crate) fn start(listener: TcpListener, workers: Workers) -> io::Result<Serve
             let hub = Hub::start(inbox, hub_config.clone(), owner);
             let app = App::new()
                 .app_data(web::Data::new(door.clone()))
+                .app_data(web::Data::new(HubOfWorker(Rc::clone(&hub))))
                 .wrap(from_fn(guard))
                 .configure(configure);
-            HttpService::build()
+            let http = HttpService::build()
+                .on_connect_ext(|connection: &Connection, data| {
+                    data.insert(connection.handover());
+                })
                 .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
                 .client_request_timeout(HEAD_TIME_MAX)
                 .upgrade(UpgradeService::new(door.clone(), hub))
-                .finish(map_config(app, |_| AppConfig::default()))
-                .tcp()
+                .finish(map_config(app, |_| AppConfig::default()));
+            fn_service(|stream: TcpStream| {
+                let peer = stream.peer_addr().ok();
+                ready(Ok((Connection::new(stream), Protocol::Http1, peer)))
+            })
+            .and_then(http)
         })?;
     Ok(server.run())
 }

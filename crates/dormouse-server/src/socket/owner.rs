@@ -13,7 +13,7 @@ use dormouse_socket::{
 };
 
 use crate::socket::frames::{self, CallId, CallMessage, ClientMessage};
-use crate::socket::route::{Filter, ObjectRoute};
+use crate::socket::route::Filter;
 
 /// The owner of the sockets of one hub.
 pub(crate) struct SocketOwner {
@@ -42,10 +42,13 @@ pub(crate) struct Start {
 
 impl SocketSession {
     /// The session of a socket that has just been accepted.
-    pub(crate) fn new(node: &Node, route: ObjectRoute) -> SocketSession {
-        let ObjectRoute { kind, key, since, filter } = route;
+    pub(crate) fn new(
+        object: ObjectRef,
+        since: Option<Since>,
+        filter: Option<Filter>,
+    ) -> SocketSession {
         SocketSession::Object {
-            object: node.object(&kind, &key),
+            object,
             session: Session { id: SessionId::from_random(Random::system().bytes()), user: None },
             start: Some(Box::new(Start { since, filter })),
         }

@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering;
 use actix_http::{StatusCode, Uri};
 use actix_web::http::header::{self, HeaderValue};
 use dormouse::{EventTypes, Key, Kind, Offset, Since};
-use dormouse_socket::EventMask;
+use dormouse_node::Node;
+use dormouse_socket::{Accept, EventMask};
 use percent_encoding::percent_decode_str;
 
 use crate::http::{FrontDoor, Problem};
+use crate::socket::owner::SocketSession;
 
 /// Where a socket's address leads.
 #[derive(Debug)]
@@ -45,8 +47,22 @@ pub(crate) struct Filter {
 /// What to answer if it leads nowhere, or the server takes no more sockets.
 pub(crate) fn find(door: &FrontDoor, uri: &Uri) -> Result<Destination, Problem> {
     let destination = destination(door, uri)?;
+    if door.is_draining.load(Ordering::Acquire) {
+        return Err(Problem::unavailable("the server is stopping; come back soon"));
+    }
     check_capacity(door)?;
     Ok(destination)
+}
+
+/// Finds out whose events an address of server-sent events gives.
+///
+/// # Errors
+///
+/// As [`find`], but for a server that stops: an event stream is one of the sockets that are counted.
+pub(crate) fn find_stream(door: &FrontDoor, uri: &Uri) -> Result<ObjectRoute, Problem> {
+    let route = object(door, uri, "/sse/")?;
+    check_capacity(door)?;
+    Ok(route)
 }
 
 /// The answer to a request that is not a handshake.
@@ -61,13 +77,21 @@ pub(crate) fn upgrade_required() -> Problem {
 }
 
 fn destination(door: &FrontDoor, uri: &Uri) -> Result<Destination, Problem> {
-    let path = uri.path();
-    if path == "/echo" && door.echo {
+    if uri.path() == "/echo" && door.echo {
         return Ok(Destination::Echo);
     }
+    object(door, uri, "/ws/").map(|route| Destination::Object(Box::new(route)))
+}
+
+/// Reads `<prefix><kind>/<id>` and its query.
+fn object(door: &FrontDoor, uri: &Uri, prefix: &str) -> Result<ObjectRoute, Problem> {
+    let path = uri.path();
     let (kind_name, id) =
-        path.strip_prefix("/ws/").and_then(|rest| rest.split_once('/')).ok_or_else(|| {
-            Problem::not_found(format!("there is no socket at {path}; they are at /ws/<kind>/<id>"))
+        path.strip_prefix(prefix).and_then(|rest| rest.split_once('/')).ok_or_else(|| {
+            Problem::not_found(format!(
+                "there is no socket at {path}; they are at /ws/<kind>/<id>, \
+                 event streams at /sse/<kind>/<id>"
+            ))
         })?;
     let kinds = door.node.kinds();
     let kind = kinds.get(kind_name).ok_or_else(|| {
@@ -83,7 +107,7 @@ fn destination(door: &FrontDoor, uri: &Uri) -> Result<Destination, Problem> {
         .map_err(|_| bad_request("the id is not UTF-8 once its percent signs are decoded"))?;
     let key = kind.key(&id).map_err(|err| bad_request(err.message()))?;
     let (since, filter) = parameters(uri.query().unwrap_or_default(), kind.event_types())?;
-    Ok(Destination::Object(Box::new(ObjectRoute { kind: Arc::clone(kind), key, since, filter })))
+    Ok(ObjectRoute { kind: Arc::clone(kind), key, since, filter })
 }
 
 /// Reads `since`, `epoch` and `events`. Other names are ignored: proxies and tools add them.
@@ -108,6 +132,19 @@ fn parameters(query: &str, types: &EventTypes) -> Result<(Option<Since>, Option<
     Ok((offset.map(|offset| Since { epoch, offset }), filter))
 }
 
+impl ObjectRoute {
+    /// With what its socket starts.
+    pub(crate) fn accept(self, node: &Node) -> Accept<SocketSession> {
+        let filter = self.filter.as_ref().map_or(EventMask::ALL, |filter| filter.mask);
+        let from = self.since.as_ref().map_or(0, |since| since.offset.get());
+        let object = node.object(&self.kind, &self.key);
+        // The session keeps the object's entry, and with it the topic.
+        let topic = object.topic();
+        let session = SocketSession::new(object, self.since, self.filter);
+        Accept { topic, filter, from, binary: false, session }
+    }
+}
+
 impl Filter {
     /// The filter for these event types.
     ///
@@ -128,9 +165,6 @@ impl From<dormouse::Error> for Problem {
 }
 
 fn check_capacity(door: &FrontDoor) -> Result<(), Problem> {
-    if door.is_draining.load(Ordering::Acquire) {
-        return Err(Problem::unavailable("the server is stopping; come back soon"));
-    }
     let open: u64 = door.node.hubs().iter().map(|hub| hub.stats().read().sockets_open).sum();
     if open >= u64::try_from(door.sockets_max).unwrap_or(u64::MAX) {
         return Err(Problem::unavailable("the server has all the sockets that it may have"));

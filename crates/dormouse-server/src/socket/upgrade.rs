@@ -8,8 +8,9 @@ use actix_codec::Framed;
 use actix_http::{Request, h1};
 use actix_service::{Service, ServiceFactory};
 use actix_web::http::header::{HeaderName, HeaderValue};
-use dormouse_socket::{Accept, EventMask, Handshake, Hub, TopicId, refuse, switch_protocols};
-use tokio::net::TcpStream;
+use dormouse_socket::{
+    Accept, Connection, EventMask, Handshake, Hub, TopicId, refuse, switch_protocols,
+};
 
 use crate::http::{FrontDoor, Problem};
 use crate::socket::owner::{SocketOwner, SocketSession};
@@ -25,14 +26,14 @@ pub(crate) struct UpgradeService {
     hub: Rc<Hub<SocketOwner>>,
 }
 
-type UpgradeRequest = (Request, Framed<TcpStream, h1::Codec>);
+type UpgradeRequest = (Request, Framed<Connection, h1::Codec>);
 
 impl UpgradeService {
     pub(crate) fn new(door: FrontDoor, hub: Rc<Hub<SocketOwner>>) -> UpgradeService {
         UpgradeService { door, hub }
     }
 
-    async fn upgrade(self, request: Request, framed: Framed<TcpStream, h1::Codec>) {
+    async fn upgrade(self, request: Request, framed: Framed<Connection, h1::Codec>) {
         let accepted = self.check(&request);
         // A client that is gone needs no answer; there is nothing else that could fail.
         match accepted {
@@ -72,16 +73,7 @@ impl UpgradeService {
 
     fn start(&self, destination: Destination) -> Accept<SocketSession> {
         match destination {
-            Destination::Object(route) => {
-                let filter = route.filter.as_ref().map_or(EventMask::ALL, |filter| filter.mask);
-                let from = route.since.as_ref().map_or(0, |since| since.offset.get());
-                let session = SocketSession::new(&self.door.node, *route);
-                let topic = match &session {
-                    SocketSession::Object { object, .. } => object.topic(),
-                    SocketSession::Echo => ECHO_TOPIC,
-                };
-                Accept { topic, filter, from, binary: false, session }
-            }
+            Destination::Object(route) => route.accept(&self.door.node),
             Destination::Echo => Accept {
                 topic: ECHO_TOPIC,
                 filter: EventMask::ALL,

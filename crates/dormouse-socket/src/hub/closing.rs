@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use crate::close::{CloseCause, CloseCode};
+use crate::event_stream;
+use crate::form::Form;
 use crate::frame::{close_frame, empty_close_frame};
 use crate::owner::Owner;
 use crate::upgrade::Upgraded;
@@ -79,7 +81,11 @@ impl<O: Owner> Driver<O> {
 
         let Some(socket) = self.sockets.at_mut(slot) else { return };
         let Farewell { phase, frame, keeps_queue } = farewell(verdict, self.timing.drain_reason());
-        socket.phase = phase;
+        socket.phase = match phase {
+            // Nobody answers the close of an event stream: its end is the end of the connection.
+            Phase::Closing if socket.is_event_stream() => Phase::Failing,
+            phase => phase,
+        };
         if let Some(frame) = frame {
             if !keeps_queue {
                 // What was said before the end is said, as far as the kernel takes it at once. A
@@ -126,7 +132,10 @@ impl<O: Owner> Driver<O> {
 
     /// Refuses a socket that arrived after the hub was told to drain.
     pub(super) fn turn_away(&self, upgraded: Upgraded) {
-        let frame = close_frame(CloseCode::RESTART, self.timing.drain_reason());
+        let mut frame = close_frame(CloseCode::RESTART, self.timing.drain_reason());
+        if upgraded.form == Form::EventStream {
+            frame = event_stream::events(&frame, None);
+        }
         // The kernel takes a first small write; if the client is gone already, so be it.
         _ = upgraded.stream.try_write(&frame);
     }

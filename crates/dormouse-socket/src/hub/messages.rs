@@ -5,7 +5,7 @@ use std::mem;
 use std::task::Waker;
 
 use crate::batch::Batch;
-use crate::deflate::Window;
+use crate::form::Form;
 use crate::id::TopicId;
 use crate::inbox::{Incoming, ToHub};
 use crate::owner::Owner;
@@ -112,11 +112,11 @@ impl<O: Owner> Driver<O> {
         while !rest.is_empty() {
             let (joined, later) = rest.split_at(joinable(rest));
             let plain = Batch::join(joined);
-            let mut forms = Deflated { plain: joined, forms: Default::default() };
-            self.for_subscribers(topic, |socket, env| match socket.window() {
+            let mut forms = Forms { plain: joined, made: Default::default() };
+            self.for_subscribers(topic, |socket, env| match socket.form().index() {
                 None => socket.deliver(&plain, env),
-                Some(window) => {
-                    let batch = forms.get(window, env);
+                Some(index) => {
+                    let batch = forms.get(index, socket.form(), env);
                     socket.deliver(batch, env)
                 }
             });
@@ -160,20 +160,20 @@ impl<O: Owner> Driver<O> {
     }
 }
 
-/// What is delivered, in the forms that sockets with compression take, made when the first one needs
-/// it.
-struct Deflated<'a> {
+/// What is delivered, in the forms that some sockets take, made when the first one needs it.
+struct Forms<'a> {
     plain: &'a [Batch],
-    forms: [Option<Batch>; Window::COUNT],
+    made: [Option<Batch>; Form::MADE_COUNT],
 }
 
-impl Deflated<'_> {
-    fn get(&mut self, window: Window, env: &mut Env) -> &Batch {
-        self.forms[window.index()].get_or_insert_with(|| {
+impl Forms<'_> {
+    /// `index` is that of the form.
+    fn get(&mut self, index: usize, form: Form, env: &mut Env) -> &Batch {
+        self.made[index].get_or_insert_with(|| {
             // Before joining, as what is joined differs from hub to hub, and what was published does
             // not.
-            let deflate = |batch: &Batch| batch.deflated(window, &mut env.deflater);
-            Batch::join(&self.plain.iter().map(deflate).collect::<Vec<_>>())
+            let make = |batch: &Batch| batch.in_form(form, &mut env.deflater);
+            Batch::join(&self.plain.iter().map(make).collect::<Vec<_>>())
         })
     }
 }

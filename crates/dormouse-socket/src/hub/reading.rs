@@ -48,7 +48,10 @@ impl<O: Owner> Driver<O> {
                 Poll::Ready(Ok(length)) => {
                     socket.heard();
                     self.env.tally.bytes_in += length as u64;
-                    self.feed(slot, &mut buffer[..length]);
+                    // Whatever comes after the request for an event stream is nothing to us.
+                    if !socket.is_event_stream() {
+                        self.feed(slot, &mut buffer[..length]);
+                    }
                 }
                 Poll::Pending => {
                     is_drained = true;

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::close::CloseCode;
 use crate::decoder::{Decoder, Limits};
-use crate::deflate::Window;
+use crate::form::Form;
 use crate::frame::ProtocolError;
 use crate::id::{EventMask, SocketId, TopicId};
 use crate::outgoing::Outgoing;
@@ -46,8 +46,7 @@ pub(crate) struct Socket<S> {
     pub(super) feed: Feed,
     pub(super) phase: Phase,
     takes_binary: bool,
-    /// Set if messages may be compressed: how, towards the client.
-    window: Option<Window>,
+    form: Form,
     is_touched: bool,
     is_watched: bool,
     /// Whether it was not read although there may be something to read.
@@ -105,7 +104,7 @@ pub(super) struct Start<S> {
     pub(super) filter: EventMask,
     pub(super) offset: u64,
     pub(super) takes_binary: bool,
-    pub(super) window: Option<Window>,
+    pub(super) form: Form,
 }
 
 impl<S> Socket<S> {
@@ -125,7 +124,7 @@ impl<S> Socket<S> {
             feed: Feed::Waiting,
             phase: Phase::Open,
             takes_binary: start.takes_binary,
-            window: start.window,
+            form: start.form,
             is_touched: false,
             is_watched: false,
             is_paused: false,
@@ -152,13 +151,18 @@ impl<S> Socket<S> {
         Limits {
             message_bytes_max: env.config.message_bytes_max,
             binary: self.takes_binary,
-            deflate: self.window.is_some(),
+            deflate: matches!(self.form, Form::Deflated(_)),
         }
     }
 
-    /// In which form it takes what is published. `None`: as it is.
-    pub(super) fn window(&self) -> Option<Window> {
-        self.window
+    /// In which form it takes what is sent.
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Whether it only listens: its client has nothing to say, and cannot answer a ping or a close.
+    pub(super) fn is_event_stream(&self) -> bool {
+        self.form == Form::EventStream
     }
 
     /// Has the hub look at this socket at the end of the step.
@@ -224,6 +228,13 @@ impl<S> Socket<S> {
 
     /// One heartbeat has passed. `false`: nothing was heard since the ping of the one before.
     pub(super) fn heartbeat(&mut self, ping: Bytes, env: &mut Env) -> bool {
+        if self.is_event_stream() {
+            // Whether it arrives, the kernel finds out; nobody answers.
+            if self.is_flushed() {
+                self.push_control(ping, env);
+            }
+            return true;
+        }
         if mem::take(&mut self.is_new) {
             return true;
         }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use actix_codec::Framed;
 use actix_http::body::BoxBody;
-use actix_http::{HttpService, Request, Response, StatusCode, h1};
+use actix_http::{HttpService, Protocol, Request, Response, StatusCode, h1};
 use actix_service::{Service as _, ServiceFactory as _, fn_service};
 use dormouse_socket::{
-    Accept, CloseCause, EventMask, Handshake, Hub, HubConfig, HubIndex, OriginRules, Owner,
-    SocketCx, SocketId, TopicId, hub_channel, refuse, switch_protocols, text_frame,
+    Accept, CloseCause, Connection, EventMask, Handshake, Hub, HubConfig, HubIndex, OriginRules,
+    Owner, SocketCx, SocketId, TopicId, hub_channel, refuse, switch_protocols, text_frame,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -59,11 +59,10 @@ async fn connect() -> TcpStream {
             }))
             .finish(fn_service(|_| async {
                 Ok::<_, actix_http::Error>(Response::<BoxBody>::not_found())
-            }))
-            .tcp();
+            }));
         let service = service.new_service(()).await.expect("the service starts");
         let (stream, _) = listener.accept().await.unwrap();
-        _ = service.call(stream).await;
+        _ = service.call((Connection::new(stream), Protocol::Http1, None)).await;
     });
 
     TcpStream::connect(address).await.unwrap()
@@ -72,7 +71,7 @@ async fn connect() -> TcpStream {
 async fn upgrade(
     hub: &Hub<Echo>,
     request: Request,
-    framed: Framed<TcpStream, h1::Codec>,
+    framed: Framed<Connection, h1::Codec>,
 ) -> std::io::Result<()> {
     let origin = OriginRules::loopback().check(request.head());
     let handshake = Handshake::check(request.head());

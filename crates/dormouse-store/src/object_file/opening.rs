@@ -150,6 +150,7 @@ impl Opening<'_> {
             conn: Some(conn),
             on_disk: None,
             generation,
+            epoch: self.store.epoch(self.key, generation),
             newest: Position::ZERO,
             oldest: None,
             query_only: false,

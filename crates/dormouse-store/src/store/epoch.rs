@@ -12,6 +12,11 @@ impl Epoch {
         Epoch(u64::from_be_bytes(bytes))
     }
 
+    /// The number behind it.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
     /// Reads what [`Display`](fmt::Display) writes; `None` for anything else.
     pub fn parse(text: &str) -> Option<Epoch> {
         let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');

@@ -310,6 +310,7 @@ impl<O: Object> Live<O> {
             result,
             effects: Vec::new(),
             position: self.cx.position(),
+            epoch: self.cx.file.epoch(),
             tail: self.cx.log.tail,
             next_due: self.cx.next_due(),
             is_replay: false,

@@ -1,6 +1,6 @@
 //! What comes out of a handler.
 
-use dormouse_store::{Position, Timestamp};
+use dormouse_store::{Epoch, Position, Timestamp};
 
 use crate::catch_up::splice;
 use crate::error::Error;
@@ -38,6 +38,8 @@ pub struct Outcome<T> {
     pub effects: Vec<Effect>,
     /// The newest transaction that `result` and `effects` may depend on.
     pub position: Position,
+    /// The history that the offsets of `effects` and of `result` belong to.
+    pub epoch: Epoch,
     /// The newest event of the log after this handler.
     pub tail: Offset,
     /// When somebody must look at the object again: its earliest alarm, or its outbox.
@@ -58,8 +60,8 @@ pub struct Fired {
 impl<T> Outcome<T> {
     /// The same outcome with another result, if it has one.
     pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Outcome<U> {
-        let Outcome { result, effects, position, tail, next_due, is_replay } = self;
-        Outcome { result: result.map(change), effects, position, tail, next_due, is_replay }
+        let Outcome { result, effects, position, epoch, tail, next_due, is_replay } = self;
+        Outcome { result: result.map(change), effects, position, epoch, tail, next_due, is_replay }
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite as _;
 
 use crate::batch::Batch;
+use crate::event_stream::EventId;
 use crate::hub::env::Env;
 use crate::id::EventMask;
 
@@ -60,10 +61,11 @@ impl<S> Socket<S> {
 
     /// Gives the socket what it asked for.
     pub(in crate::hub) fn refill(&mut self, mut refill: Refill, env: &mut Env) {
-        if let Some(window) = self.window {
-            refill.direct = refill.direct.map(|frames| env.deflater.frames(frames, window));
-            refill.batch = refill.batch.deflated(window, &mut env.deflater);
-        }
+        // Where events follow, the place to come back to is theirs.
+        let offset = refill.batch.is_empty().then_some(refill.offset);
+        let id = offset.map(|offset| EventId { epoch: refill.batch.epoch(), offset });
+        refill.direct = refill.direct.map(|frames| self.write(frames, id, env));
+        refill.batch = refill.batch.in_form(self.form, &mut env.deflater);
         if let Some(direct) = refill.direct {
             env.tally.frames_out += 1;
             let now = env.now;

@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::AsyncWrite as _;
 
+use crate::event_stream::{self, EventId};
+use crate::form::Form;
 use crate::hub::env::{Env, Watch};
 use crate::outgoing::Outgoing;
 
@@ -21,10 +23,7 @@ impl<S> Socket<S> {
         if self.phase != Phase::Open {
             return;
         }
-        let frames = match self.window {
-            Some(window) => env.deflater.frames(frames, window),
-            None => frames,
-        };
+        let frames = self.write(frames, None, env);
         let max = env.config.direct_bytes_max;
         let fits = |waiting: usize| waiting == 0 || waiting.saturating_add(frames.len()) <= max;
         if !fits(self.direct_bytes()) {
@@ -40,8 +39,23 @@ impl<S> Socket<S> {
 
     /// Sends a frame of the protocol. It waits for no event.
     pub(in crate::hub) fn push_control(&mut self, frame: Bytes, env: &mut Env) {
+        let frame = self.write(frame, None, env);
+        self.push_written(frame, env);
+    }
+
+    /// Sends something that is in the socket's form already and waits for no event.
+    pub(in crate::hub) fn push_written(&mut self, bytes: Bytes, env: &mut Env) {
         let now = env.now;
-        self.change_queue(env, |outgoing| outgoing.push_control(frame, now));
+        self.change_queue(env, |outgoing| outgoing.push_control(bytes, now));
+    }
+
+    /// Writes whole frames in the socket's form. `id` is the place in the log that they reach.
+    pub(super) fn write(&self, frames: Bytes, id: Option<EventId>, env: &mut Env) -> Bytes {
+        match self.form {
+            Form::Plain => frames,
+            Form::Deflated(window) => env.deflater.frames(frames, window),
+            Form::EventStream => event_stream::events(&frames, id),
+        }
     }
 
     /// Queues a close frame after what is queued, or instead of what has not begun.
