@@ -239,7 +239,7 @@ impl All {
             Group::Calls => [(1, 1), (1, 32), (1, 256), (1_000, 1), (1_000, 32), (1_000, 256)]
                 .map(|(objects, in_flight)| Workload::Calls(Calls { objects, in_flight, window }))
                 .to_vec(),
-            Group::Create => vec![Workload::Create(Create { objects: 500 })],
+            Group::Create => vec![Workload::Create(Create { objects: 1_000 })],
             Group::Wake => [false, true]
                 .map(|by_query| {
                     Workload::Wake(Wake { objects: 100, rounds: 3, beside: 0, by_query })
@@ -313,12 +313,15 @@ impl Workload {
             &[higher("deliveries/s"), lower("p50 delivery, ms"), lower("p99 delivery, ms")];
         const CALLS: &[Figure] = &[higher("calls/s"), lower("p50, µs"), lower("p99, µs")];
         const LATENCY: &[Figure] = &[lower("p50, µs"), lower("p99, µs")];
+        const CREATE: &[Figure] =
+            &[lower("p50, µs"), lower("p99, µs"), lower("resident bytes per awake object")];
         const IDLE: &[Figure] = &[lower("resident bytes per socket"), higher("opened per second")];
         const TABS: &[Figure] = &[lower("p50, ms"), lower("p99, ms")];
         match self {
             Workload::FanOut(_) => FAN_OUT,
             Workload::Calls(_) => CALLS,
-            Workload::Create(_) | Workload::Wake(_) => LATENCY,
+            Workload::Create(_) => CREATE,
+            Workload::Wake(_) => LATENCY,
             Workload::Idle(_) => IDLE,
             Workload::Tabs(_) => TABS,
         }
@@ -379,7 +382,8 @@ impl Workload {
             }
             Workload::Create(settings) => {
                 let outcome = create::run(*settings, target).await?;
-                vec![outcome.create.p50_us, outcome.create.p99_us]
+                let bytes = outcome.bytes_per_object.context("the server's process is unknown")?;
+                vec![outcome.create.p50_us, outcome.create.p99_us, bytes]
             }
             Workload::Wake(settings) => {
                 let outcome = wake::run(*settings, target).await?;

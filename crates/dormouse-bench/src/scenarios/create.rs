@@ -1,4 +1,5 @@
-//! Create: the first mutation of objects that did not exist, one at a time.
+//! Create: the first mutation of objects that did not exist, one at a time, and what they cost in the
+//! server's memory while they are awake.
 
 use std::fmt;
 
@@ -10,7 +11,12 @@ use crate::clock;
 use crate::counter;
 use crate::http::HttpConnection;
 use crate::latency::{Latencies, LatencySummary};
+use crate::process;
 use crate::server::Target;
+
+/// Part of the objects that are created before memory is first read: what a server allocates once is
+/// not the price of an object.
+const SHARE_BEFORE: u32 = 10;
 
 /// Settings of the scenario.
 #[derive(Clone, Copy, Debug, Args)]
@@ -25,6 +31,9 @@ pub(crate) struct Create {
 pub(crate) struct CreateOutcome {
     /// Of the call that created the object, to its answer.
     pub(crate) create: LatencySummary,
+    /// Resident bytes of the server that came with all but the first tenth, per object. `None` if the
+    /// server's process is not known.
+    pub(crate) bytes_per_object: Option<f64>,
 }
 
 /// Runs the scenario.
@@ -37,7 +46,13 @@ pub(crate) async fn run(settings: Create, target: Target) -> Result<CreateOutcom
     let mut connection = HttpConnection::open(target.address).await?;
     let mut latencies = Latencies::new();
     let pid = std::process::id();
+    let first = settings.objects / SHARE_BEFORE;
+    let resident = || target.pid.map(process::resident_bytes).transpose();
+    let mut resident_before = None;
     for number in 0..settings.objects {
+        if number == first {
+            resident_before = resident()?;
+        }
         let name = format!("bench-create-{pid}-{number}");
         let request = counter::increment_request(target.address, &name, 1);
         let sent_at = clock::now();
@@ -46,11 +61,18 @@ pub(crate) async fn run(settings: Create, target: Target) -> Result<CreateOutcom
         let value = counter::answered_value(answer.success()?)?;
         ensure!(value == 1, "{name} was at {} already", value - 1);
     }
-    Ok(CreateOutcome { create: latencies.summary() })
+    let bytes_per_object = resident_before.zip(resident()?).map(|(before, after)| {
+        (after as f64 - before as f64) / f64::from(settings.objects - first)
+    });
+    Ok(CreateOutcome { create: latencies.summary(), bytes_per_object })
 }
 
 impl fmt::Display for CreateOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} objects created; {}", self.create.count, self.create)
+        write!(f, "{} objects created; {}", self.create.count, self.create)?;
+        match self.bytes_per_object {
+            Some(bytes) => write!(f, "; {bytes:.0} bytes resident per awake object"),
+            None => Ok(()),
+        }
     }
 }

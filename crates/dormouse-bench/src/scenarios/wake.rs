@@ -67,10 +67,11 @@ pub(crate) struct WakeOutcome {
 pub(crate) async fn run(settings: Wake, target: Target) -> Result<WakeOutcome> {
     create("bench-wake-beside", settings.beside, target).await?;
     create("bench-wake", settings.objects, target).await?;
-    let mut connection = HttpConnection::open(target.address).await?;
     let mut outcome = (Latencies::new(), Latencies::new());
     for _ in 0..settings.rounds {
         until_all_sleep(target).await?;
+        // Opened only now: servers close connections that are idle for seconds.
+        let mut connection = HttpConnection::open(target.address).await?;
         for number in 0..settings.objects {
             let name = object_name("bench-wake", number as usize);
             let request = match settings.by_query {
