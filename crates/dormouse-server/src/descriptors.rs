@@ -5,8 +5,8 @@ use crate::settings::{Settings, SettingsError};
 /// Kept for listeners, the journal, the catalog, logs and connections that are not sockets.
 const RESERVED: u64 = 256;
 
-/// A resident object has its database and its WAL open.
-const PER_OBJECT: u64 = 2;
+/// A resident object has its database open. Its WAL is no file.
+const PER_OBJECT: u64 = 1;
 
 /// Share of what is free that sockets get when nothing is set: 3 of 4.
 const SOCKETS_SHARE: (u64, u64) = (3, 4);
@@ -86,9 +86,9 @@ mod tests {
         let sockets = divide(20_256, Some(18_000), None).unwrap();
         let objects = divide(20_256, None, Some(500)).unwrap();
 
-        assert_eq!(both, Budget { sockets_max: 15_000, objects_resident_max: 2_500 });
-        assert_eq!(sockets, Budget { sockets_max: 18_000, objects_resident_max: 1_000 });
-        assert_eq!(objects, Budget { sockets_max: 19_000, objects_resident_max: 500 });
+        assert_eq!(both, Budget { sockets_max: 15_000, objects_resident_max: 5_000 });
+        assert_eq!(sockets, Budget { sockets_max: 18_000, objects_resident_max: 2_000 });
+        assert_eq!(objects, Budget { sockets_max: 19_500, objects_resident_max: 500 });
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
 
         assert!(
             err.to_string()
-                .contains("may open 1024 files; 256 are reserved, 1000 sockets and 2 × 100")
+                .contains("may open 1024 files; 256 are reserved, 1000 sockets and 100")
         );
         assert!(divide(256, None, None).is_err());
     }

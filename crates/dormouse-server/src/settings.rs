@@ -159,7 +159,7 @@ pub(crate) enum SettingsError {
     Log(String),
     #[error(
         "the process may open {limit} files; {reserved} are reserved, {sockets} sockets and \
-         2 × {objects} resident objects do not fit: raise `ulimit -n` or lower `sockets_max` or \
+         {objects} resident objects do not fit: raise `ulimit -n` or lower `sockets_max` or \
          `objects_resident_max`"
     )]
     Descriptors { limit: u64, reserved: u64, sockets: u64, objects: u64 },
