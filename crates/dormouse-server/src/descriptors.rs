@@ -96,8 +96,7 @@ mod tests {
         let err = divide(1_024, Some(1_000), Some(100)).unwrap_err();
 
         assert!(
-            err.to_string()
-                .contains("may open 1024 files; 256 are reserved, 1000 sockets and 100")
+            err.to_string().contains("may open 1024 files; 256 are reserved, 1000 sockets and 100")
         );
         assert!(divide(256, None, None).is_err());
     }

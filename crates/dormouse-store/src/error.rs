@@ -81,12 +81,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether a commit that ended like this says that the disk takes no writes any more, for
-    /// another reason than being full: the process had better stop than fail call after call.
+    /// Whether a write of an object that ended like this says that the disk takes no writes any more,
+    /// for another reason than being full: the process had better stop than fail call after call.
     pub(crate) fn is_failing_disk(&self) -> bool {
         match self {
             StoreError::Sqlite(rusqlite::Error::SqliteFailure(err, _)) => {
                 err.extended_code == ffi::SQLITE_IOERR_WRITE || err.code == ErrorCode::ReadOnly
+            }
+            StoreError::Io { source, .. } => {
+                source.kind() == io::ErrorKind::ReadOnlyFilesystem
+                    || source.raw_os_error() == Some(libc::EIO)
             }
             _ => false,
         }

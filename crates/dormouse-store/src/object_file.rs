@@ -22,6 +22,7 @@ mod wal_capture;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, MAIN_DB, TransactionState, ffi};
 use tracing::warn;
@@ -84,7 +85,12 @@ pub struct ObjectFile {
     query_only: bool,
     /// Row changes of the connection when the transaction began.
     changes_before: u64,
+    /// The disk was full: no backfill is due before this, on the clock's monotonic time.
+    backfill_not_before: Duration,
 }
+
+/// How long after it met a full disk a backfill is due again.
+const BACKFILL_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What there is to know about an object's file.
 #[derive(Debug)]
@@ -161,13 +167,18 @@ impl ObjectFile {
     pub fn commit(&mut self, entry: CatalogEntry) -> Result<Commit, StoreError> {
         self.containment.end();
         let committed = self.try_commit(entry);
-        if let Err(err) = &committed
-            && err.is_failing_disk()
-        {
+        if let Err(err) = &committed {
+            self.stop_if_failing(err);
+        }
+        committed
+    }
+
+    /// Stops the process if the disk takes no writes any more.
+    fn stop_if_failing(&self, err: &StoreError) {
+        if err.is_failing_disk() {
             let key = &self.key;
             (self.store.on_fatal)(&format!("cannot write {key}, the disk fails: {}", chain(err)));
         }
-        committed
     }
 
     fn try_commit(&mut self, mut entry: CatalogEntry) -> Result<Commit, StoreError> {
@@ -212,17 +223,32 @@ impl ObjectFile {
     pub fn backfill_due(&self) -> bool {
         let Some(on_disk) = &self.on_disk else { return false };
         let Some(oldest) = self.oldest else { return false };
-        on_disk.capture.bytes(PAGE_BYTES) >= self.store.wal_bytes_max
-            || oldest <= self.store.backfill_wanted()
+        let is_wanted = on_disk.capture.bytes(PAGE_BYTES) >= self.store.wal_bytes_max
+            || oldest <= self.store.backfill_wanted();
+        is_wanted && self.backfill_not_before <= self.store.clock.monotonic()
     }
 
     /// Moves the pages of the object's WAL into its database file. No sync.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotDurable`] if the object's last position is not durable yet. After any other
-    /// error the WAL still has everything; try again later.
+    /// [`StoreError::NotDurable`] if the object's last position is not durable yet,
+    /// [`StoreError::DiskFull`] if there is no space: the object is as good as before, and
+    /// [`backfill_due`](Self::backfill_due) says when to try again. After any other error the WAL
+    /// still has everything; drop the object and open it again.
     pub fn backfill(&mut self) -> Result<(), StoreError> {
+        let backfilled = self.try_backfill();
+        match &backfilled {
+            Err(StoreError::DiskFull(_)) => {
+                self.backfill_not_before = self.store.clock.monotonic() + BACKFILL_RETRY_AFTER;
+            }
+            Err(err) => self.stop_if_failing(err),
+            Ok(()) => {}
+        }
+        backfilled
+    }
+
+    fn try_backfill(&mut self) -> Result<(), StoreError> {
         let Some(on_disk) = &mut self.on_disk else { return Ok(()) };
         if on_disk.capture.is_empty() {
             return Ok(());

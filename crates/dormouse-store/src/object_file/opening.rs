@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 use tracing::warn;
@@ -155,6 +156,7 @@ impl Opening<'_> {
             oldest: None,
             query_only: false,
             changes_before: 0,
+            backfill_not_before: Duration::ZERO,
         }
     }
 

@@ -218,7 +218,12 @@ impl<O: Object> Resident for Live<O> {
 
     fn maintain(&mut self, durable: Position) -> Result<bool, StoreError> {
         if self.cx.file.backfill_due() && self.cx.position() <= durable {
-            self.cx.file.backfill()?;
+            match self.cx.file.backfill() {
+                Err(err @ StoreError::DiskFull(_)) => {
+                    tracing::warn!(key = %self.key(), error = &err as &dyn std::error::Error, "object was not backfilled");
+                }
+                backfilled => backfilled?,
+            }
         }
         let excess = self.cx.log.excess(self.log_limits).min(TRIM_EVENTS_MAX);
         if excess == 0 {
