@@ -40,4 +40,5 @@ mod rpc_batch;
 mod settings;
 mod socket;
 mod startup;
+mod tls;
 mod trimming;

@@ -22,6 +22,7 @@ mod process;
 mod rpc;
 mod server;
 mod socket;
+mod tls;
 mod watcher;
 
 pub use crate::data_folder::DataFolder;
@@ -35,4 +36,5 @@ pub use crate::process::{Finished, Process, dormouse_program};
 pub use crate::rpc::{Answer, Client, ERROR_CODES, Envelope, ErrorRow, RpcError, percent_encode};
 pub use crate::server::{Server, ServerBuilder};
 pub use crate::socket::{Closed, Socket};
+pub use crate::tls::Certificate;
 pub use crate::watcher::{Seen, Watcher};

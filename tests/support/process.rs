@@ -138,6 +138,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// Tells it that its files have changed, as `kill -HUP` does.
+    pub fn ask_to_reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Waits for its end and for the last of its log.
     pub async fn ended(&mut self) -> ExitStatus {
         let status =

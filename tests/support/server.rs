@@ -12,8 +12,8 @@ use crate::http::{Connection, Request, Response};
 use crate::metrics::Metrics;
 use crate::process::{Finished, Process, dormouse_program};
 
-/// What the ready line says before the address.
-const READY_PREFIX: &str = "dormouse is ready on http://";
+/// What the ready line says before the address, with or without TLS.
+const READY_PREFIX: &str = "dormouse is ready on http";
 
 /// How often a condition is looked at.
 const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_millis(10);
@@ -155,6 +155,11 @@ impl Server {
         self.process.ask_to_end();
     }
 
+    /// Asks it to read its certificate again.
+    pub fn ask_to_reload(&self) {
+        self.process.ask_to_reload();
+    }
+
     /// Asks it to end and waits; gives the exit code, `None` if a signal ended it.
     pub async fn terminate(&mut self) -> Option<i32> {
         self.ask_to_end();
@@ -273,6 +278,8 @@ async fn ready(process: &mut Process) -> SocketAddr {
         panic!("the server ended instead of becoming ready: {}", process.log());
     };
     line.strip_prefix(READY_PREFIX)
+        .map(|rest| rest.strip_prefix('s').unwrap_or(rest))
+        .and_then(|rest| rest.strip_prefix("://"))
         .and_then(|address| address.parse().ok())
         .unwrap_or_else(|| panic!("{line:?} is not the ready line"))
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{ServeArgs, SettingsError};
+use crate::tls::TlsError;
 
 /// Wrong arguments or settings.
 const EXIT_USAGE: u8 = 2;
@@ -104,7 +105,8 @@ pub(crate) fn refuse(err: &clap::Error) -> ExitCode {
 /// Prints why a command failed, as one line.
 pub(crate) fn report(err: &anyhow::Error) -> ExitCode {
     print_error(&format!("error: {err:#}"));
-    if err.is::<SettingsError>() { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
+    let is_usage = err.is::<SettingsError>() || err.is::<TlsError>();
+    if is_usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
 }
 
 fn print_error(line: &str) {

@@ -13,6 +13,7 @@ mod signals;
 mod http;
 mod rpc;
 mod socket;
+mod tls;
 
 mod json;
 mod metrics;

@@ -21,6 +21,7 @@ use crate::objects::control;
 use crate::serve::listen::Workers;
 use crate::settings::{Durability, LogFormat, ServeArgs, Settings, SettingsError};
 use crate::signals::StopSignals;
+use crate::tls::{Reloads, Tls};
 
 /// A command that could not be carried out; see [`cli::report`].
 const EXIT_FAILURE: i32 = 1;
@@ -45,6 +46,11 @@ async fn serve(
     kinds: Kinds,
 ) -> Result<(), anyhow::Error> {
     let mut signals = StopSignals::install().context("cannot wait for signals")?;
+    let tls = settings.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
+    if let Some(tls) = &tls {
+        let reloads = Reloads::install(Arc::clone(tls)).context("cannot wait for SIGHUP")?;
+        actix_rt::spawn(reloads.run());
+    }
     // Before the data folder: a port that is taken is the cheaper thing to find out.
     let listener = listen::bind(settings.listen)
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
@@ -77,7 +83,7 @@ async fn serve(
         heartbeat: settings.heartbeat_interval,
         ..HubConfig::default()
     };
-    let workers = Workers { door: door.clone(), inboxes, hub_config };
+    let workers = Workers { door: door.clone(), inboxes, hub_config, tls };
     let server = listen::start(listener, workers).context("cannot start the HTTP workers")?;
     let handle = server.handle();
     let served = actix_rt::spawn(server);
@@ -147,6 +153,8 @@ fn announce(address: std::net::SocketAddr, settings: &Settings) -> Result<(), an
         );
     }
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "dormouse is ready on http://{address}").context("cannot write to stdout")?;
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    writeln!(stdout, "dormouse is ready on {scheme}://{address}")
+        .context("cannot write to stdout")?;
     stdout.flush().context("cannot write to stdout")
 }

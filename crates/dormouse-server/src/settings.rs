@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::tls::TlsFiles;
+
 /// The flags of `serve`. Each can also be set in the environment and in the settings file, under
 /// the same name.
 #[derive(Clone, Debug, Default, Args)]
@@ -18,6 +20,13 @@ pub(crate) struct ServeArgs {
     /// The address to serve on; port 0 picks a free one [default: 127.0.0.1:8094].
     #[arg(long, env = "DORMOUSE_LISTEN", value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Serve HTTPS and wss with this certificate: a file in PEM, with the whole chain. It is read again
+    /// when it changes, and on SIGHUP [default: no TLS].
+    #[arg(long, env = "DORMOUSE_TLS_CERTIFICATE", value_name = "FILE")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// The private key of the certificate: a file in PEM, without a password.
+    #[arg(long, env = "DORMOUSE_TLS_KEY", value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// The data folder; made if it does not exist [default: ./data].
     #[arg(long, env = "DORMOUSE_DATA", value_name = "FOLDER")]
     pub(crate) data: Option<PathBuf>,
@@ -113,6 +122,7 @@ pub(crate) enum LogFormat {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) data: PathBuf,
     pub(crate) durability: Durability,
     /// Empty: the rule for loopback.
@@ -153,6 +163,8 @@ pub(crate) enum SettingsError {
     Tokens,
     #[error("the environment has {0}, which is not a setting; see `dormouse serve --help`")]
     Variable(String),
+    #[error("`{set}` is set and `{missing}` is not: TLS needs both")]
+    HalfOfTls { set: &'static str, missing: &'static str },
     #[error("`allow_origin`: {0}")]
     Origin(String),
     #[error("`log`: {0}")]
@@ -170,6 +182,8 @@ pub(crate) enum SettingsError {
 #[serde(deny_unknown_fields)]
 struct File {
     listen: Option<SocketAddr>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     data: Option<PathBuf>,
     durability: Option<Durability>,
     auth: Option<Auth>,
@@ -230,6 +244,10 @@ impl Settings {
         let args = args.clone();
         let settings = Settings {
             listen: args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8094))),
+            tls: tls_files(
+                args.tls_certificate.or(file.tls_certificate),
+                args.tls_key.or(file.tls_key),
+            )?,
             data: args.data.or(file.data).unwrap_or_else(|| PathBuf::from("./data")),
             durability: args.durability.or(file.durability).unwrap_or(Durability::Fsync),
             allow_origin: args.allow_origin.or(file.allow_origin).unwrap_or_default(),
@@ -296,6 +314,23 @@ impl File {
             let what = format!("{at}{}", err.message().replace('\n', " "));
             SettingsError::File { path: path.to_owned(), what }
         })
+    }
+}
+
+fn tls_files(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Option<TlsFiles>, SettingsError> {
+    let (certificate_name, key_name) = ("tls_certificate", "tls_key");
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => {
+            Err(SettingsError::HalfOfTls { set: certificate_name, missing: key_name })
+        }
+        (None, Some(_)) => {
+            Err(SettingsError::HalfOfTls { set: key_name, missing: certificate_name })
+        }
     }
 }
 

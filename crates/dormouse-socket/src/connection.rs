@@ -14,13 +14,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::stream::Stream;
 
 /// A connection as the HTTP dispatcher sees it.
 #[derive(Debug)]
 pub struct Connection {
     /// `None` once it was handed over.
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     handover: Handover,
 }
 
@@ -30,7 +31,7 @@ pub struct Handover {
     taker: Rc<Cell<Option<Taker>>>,
 }
 
-type Taker = Box<dyn FnOnce(TcpStream)>;
+type Taker = Box<dyn FnOnce(Stream)>;
 
 impl Handover {
     /// Has `taker` called with the stream once the answer to the present request is written, in place
@@ -38,15 +39,15 @@ impl Handover {
     ///
     /// The answer must say that the connection closes. What the client has sent after its request is
     /// lost.
-    pub fn after_answer(&self, taker: impl FnOnce(TcpStream) + 'static) {
+    pub fn after_answer(&self, taker: impl FnOnce(Stream) + 'static) {
         self.taker.set(Some(Box::new(taker)));
     }
 }
 
 impl Connection {
-    /// Wraps a stream on which nothing has been read or written.
-    pub fn new(stream: TcpStream) -> Connection {
-        Connection { stream: Some(stream), handover: Handover::default() }
+    /// Wraps a stream on which HTTP has not begun.
+    pub fn new(stream: impl Into<Stream>) -> Connection {
+        Connection { stream: Some(stream.into()), handover: Handover::default() }
     }
 
     /// Its way out of HTTP.
@@ -59,11 +60,11 @@ impl Connection {
     /// # Errors
     ///
     /// [`io::ErrorKind::NotConnected`] if it was handed over before.
-    pub(crate) fn into_stream(self) -> io::Result<TcpStream> {
+    pub(crate) fn into_stream(self) -> io::Result<Stream> {
         self.stream.ok_or_else(gone)
     }
 
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(gone)
     }
 }
@@ -100,7 +101,7 @@ impl AsyncWrite for Connection {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.as_ref().is_some_and(TcpStream::is_write_vectored)
+        self.stream.as_ref().is_some_and(Stream::is_write_vectored)
     }
 
     fn poll_flush(self: Pin<&mut Connection>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

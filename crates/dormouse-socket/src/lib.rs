@@ -46,6 +46,7 @@ mod origin;
 mod outgoing;
 mod owner;
 mod stats;
+mod stream;
 mod upgrade;
 
 pub use batch::{Batch, BatchBuilder};
@@ -62,4 +63,5 @@ pub use inbox::{HubHandle, HubInbox, INBOX_BYTES_MAX, ToHub, hub_channel};
 pub use origin::{OriginError, OriginRuleError, OriginRules};
 pub use owner::{Owner, SocketCx};
 pub use stats::{HubCounters, HubStats};
+pub use stream::Stream;
 pub use upgrade::{Upgraded, refuse, switch_protocols};

@@ -12,15 +12,15 @@ use actix_codec::Framed;
 use actix_http::body::{BodySize, BoxBody, MessageBody as _};
 use actix_http::header::{self, HeaderValue};
 use actix_http::{ConnectionType, Response, StatusCode, body, h1};
-use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncWrite as _;
-use tokio::net::TcpStream;
+use bytes::Bytes;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::timeout;
 
 use crate::connection::Connection;
 use crate::deflate::Deflate;
 use crate::form::Form;
 use crate::handshake::Handshake;
+use crate::stream::Stream;
 
 /// How long an answer may take to be written, and a client that was refused to hang up.
 const FAREWELL_MAX: Duration = Duration::from_secs(5);
@@ -34,15 +34,15 @@ type Answer = h1::Message<(Response<()>, BodySize)>;
 /// A stream that speaks WebSocket from here on.
 #[derive(Debug)]
 pub struct Upgraded {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     pub(crate) read_ahead: Bytes,
     pub(crate) form: Form,
 }
 
 impl Upgraded {
     /// Wraps a stream on which the handshake is over. `read_ahead` is what was read past it.
-    pub fn new(stream: TcpStream, read_ahead: Bytes) -> Upgraded {
-        Upgraded { stream, read_ahead, form: Form::Plain }
+    pub fn new(stream: impl Into<Stream>, read_ahead: Bytes) -> Upgraded {
+        Upgraded { stream: stream.into(), read_ahead, form: Form::Plain }
     }
 
     /// Says that client and server agreed on compression.
@@ -57,8 +57,8 @@ impl Upgraded {
     /// # Errors
     ///
     /// The connection is gone.
-    pub fn event_stream(stream: TcpStream) -> io::Result<Upgraded> {
-        stream.set_nodelay(true)?;
+    pub fn event_stream(stream: Stream) -> io::Result<Upgraded> {
+        stream.set_nodelay()?;
         Ok(Upgraded { stream, read_ahead: Bytes::new(), form: Form::EventStream })
     }
 }
@@ -102,7 +102,7 @@ pub async fn switch_protocols(
     let parts = framed.into_parts();
     let stream = parts.io.into_stream()?;
     // Events are small and must not wait for each other.
-    stream.set_nodelay(true)?;
+    stream.set_nodelay()?;
     // A copy, so that the large read buffer of HTTP is not kept for a few bytes.
     let read_ahead = Bytes::copy_from_slice(&parts.read_buf);
     let upgraded = Upgraded::new(stream, read_ahead);
@@ -140,7 +140,7 @@ pub async fn refuse(
         flush(&mut framed).await?;
         let mut stream = framed.into_parts().io.into_stream()?;
         poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await?;
-        discard(&stream).await
+        discard(&mut stream).await
     })
     .await
 }
@@ -155,18 +155,16 @@ async fn flush(framed: &mut Framed<Connection, h1::Codec>) -> io::Result<()> {
 
 /// Reads until the client hangs up. Closing with bytes unread would reset the connection, and the
 /// client could lose the answer.
-async fn discard(stream: &TcpStream) -> io::Result<()> {
-    let mut buffer = BytesMut::with_capacity(1024);
+async fn discard(stream: &mut Stream) -> io::Result<()> {
+    let mut buffer = [0; 1024];
     let mut discarded = 0;
     while discarded < DISCARD_BYTES_MAX {
-        stream.readable().await?;
-        buffer.clear();
-        match stream.try_read_buf(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(length) => discarded += length,
-            Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
-            Err(err) => return Err(err),
+        let mut buffer = ReadBuf::new(&mut buffer);
+        poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut buffer)).await?;
+        if buffer.filled().is_empty() {
+            return Ok(());
         }
+        discarded += buffer.filled().len();
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! The listener and the HTTP workers. Each worker is a thread that serves HTTP and owns a hub.
 
-use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use actix_http::error::DispatchError;
 use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_server::Server;
 use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use crate::http::{FrontDoor, configure, guard};
 use crate::socket::event_stream::HubOfWorker;
 use crate::socket::{SocketOwner, UpgradeService};
+use crate::tls::Tls;
 
 /// Connections that the kernel keeps while the workers are busy.
 const BACKLOG: i32 = 4096;
@@ -40,6 +41,8 @@ pub(crate) struct Workers {
     /// One for each worker.
     pub(crate) inboxes: Vec<HubInbox>,
     pub(crate) hub_config: HubConfig,
+    /// `None`: connections are plain.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// Binds the address.
@@ -63,7 +66,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// The listener cannot be registered.
 pub(crate) fn start(listener: TcpListener, workers: Workers) -> io::Result<Server> {
-    let Workers { door, inboxes, hub_config } = workers;
+    let Workers { door, inboxes, hub_config, tls } = workers;
     let count = inboxes.len();
     let inboxes = Arc::new(Mutex::new(inboxes));
     let server = Server::build()
@@ -92,11 +95,28 @@ pub(crate) fn start(listener: TcpListener, workers: Workers) -> io::Result<Serve
                 .client_request_timeout(HEAD_TIME_MAX)
                 .upgrade(UpgradeService::new(door.clone(), hub))
                 .finish(map_config(app, |_| AppConfig::default()));
-            fn_service(|stream: TcpStream| {
-                let peer = stream.peer_addr().ok();
-                ready(Ok((Connection::new(stream), Protocol::Http1, peer)))
-            })
-            .and_then(http)
+            let tls = tls.clone();
+            fn_service(move |stream: TcpStream| connect(stream, tls.clone())).and_then(http)
         })?;
     Ok(server.run())
+}
+
+/// Makes a connection of what was accepted; with TLS, after its handshake.
+async fn connect(
+    stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+) -> Result<(Connection, Protocol, Option<SocketAddr>), DispatchError> {
+    let peer = stream.peer_addr().ok();
+    let connection = match tls {
+        None => Connection::new(stream),
+        Some(tls) => {
+            let shaken = tokio::time::timeout(HEAD_TIME_MAX, tls.accept(stream)).await;
+            let stream = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            Connection::new(stream.map_err(|err| {
+                tracing::debug!(?peer, error = &err as &dyn std::error::Error, "no TLS handshake");
+                DispatchError::Io(err)
+            })?)
+        }
+    };
+    Ok((connection, Protocol::Http1, peer))
 }

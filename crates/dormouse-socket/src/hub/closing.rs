@@ -42,7 +42,7 @@ impl<O: Owner> Driver<O> {
                     socket.judge(Verdict::Drained, &mut self.env);
                 }
             }
-            Phase::Failing if socket.is_flushed() => {
+            Phase::Failing if socket.is_written() => {
                 socket.shut_down();
                 // Reading on keeps the kernel from answering what comes with a reset, which could
                 // overtake the close frame.
@@ -51,7 +51,10 @@ impl<O: Owner> Driver<O> {
                     self.env.ready.push(slot);
                 }
             }
-            Phase::Replying if socket.is_flushed() => self.remove(slot),
+            Phase::Replying if socket.is_written() => {
+                socket.say_end();
+                self.remove(slot);
+            }
             Phase::Gone => self.remove(slot),
             Phase::Closing | Phase::Failing | Phase::Replying => {}
         }
@@ -131,13 +134,12 @@ impl<O: Owner> Driver<O> {
     }
 
     /// Refuses a socket that arrived after the hub was told to drain.
-    pub(super) fn turn_away(&self, upgraded: Upgraded) {
+    pub(super) fn turn_away(&self, mut upgraded: Upgraded) {
         let mut frame = close_frame(CloseCode::RESTART, self.timing.drain_reason());
         if upgraded.form == Form::EventStream {
             frame = event_stream::events(&frame, None);
         }
-        // The kernel takes a first small write; if the client is gone already, so be it.
-        _ = upgraded.stream.try_write(&frame);
+        upgraded.stream.write_now(&frame);
     }
 }
 

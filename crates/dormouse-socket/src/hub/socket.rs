@@ -13,7 +13,6 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::close::CloseCode;
 use crate::decoder::{Decoder, Limits};
@@ -21,6 +20,7 @@ use crate::form::Form;
 use crate::frame::ProtocolError;
 use crate::id::{EventMask, SocketId, TopicId};
 use crate::outgoing::Outgoing;
+use crate::stream::Stream;
 
 use super::env::Env;
 
@@ -30,7 +30,7 @@ pub(super) use self::events::{Delivery, Refill};
 #[derive(Debug)]
 pub(crate) struct Socket<S> {
     id: SocketId,
-    stream: TcpStream,
+    stream: Stream,
     /// Lists this socket in the hub's `ReadyList`.
     waker: Waker,
     /// `None` once the owner was told that it is closed.
@@ -98,7 +98,7 @@ pub(super) enum Verdict {
 /// What a socket starts with.
 #[derive(Debug)]
 pub(super) struct Start<S> {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) session: S,
     pub(super) topic: TopicId,
     pub(super) filter: EventMask,
@@ -252,13 +252,19 @@ impl<S> Socket<S> {
         true
     }
 
-    /// Says that nothing more will be written, once.
+    /// Says what TLS says before a connection is dropped.
+    pub(super) fn say_end(&mut self) {
+        if matches!(self.stream, Stream::Tls(_)) {
+            self.shut_down();
+        }
+    }
+
+    /// Says that nothing more will be written. What TLS has to say to that may need several calls.
     pub(super) fn shut_down(&mut self) {
         if !self.is_shut {
-            self.is_shut = true;
             let mut cx = Context::from_waker(&self.waker);
             // A socket that cannot be shut down is one whose peer is gone: reading will say so.
-            _ = Pin::new(&mut self.stream).poll_shutdown(&mut cx);
+            self.is_shut = Pin::new(&mut self.stream).poll_shutdown(&mut cx).is_ready();
         }
     }
 }

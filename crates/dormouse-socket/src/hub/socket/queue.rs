@@ -70,6 +70,11 @@ impl<S> Socket<S> {
         self.outgoing.as_ref().is_none_or(|outgoing| outgoing.is_flushed())
     }
 
+    /// Whether the kernel has everything: what was queued, and what TLS makes of it.
+    pub(in crate::hub) fn is_written(&self) -> bool {
+        self.is_flushed() && self.stream.is_flushed()
+    }
+
     /// Whether nothing more is to be sent that is known of.
     pub(in crate::hub) fn is_settled(&self) -> bool {
         self.in_flight == 0 && self.outgoing.as_ref().is_none_or(|outgoing| outgoing.bytes() == 0)
@@ -81,9 +86,13 @@ impl<S> Socket<S> {
 
     /// Writes what is queued, as far as the kernel takes it.
     pub(in crate::hub) fn flush(&mut self, env: &mut Env) {
+        let mut cx = Context::from_waker(&self.waker);
+        if !self.stream.is_flushed() {
+            // Pending or failed: reading, or the next write, says what there is to say.
+            _ = Pin::new(&mut self.stream).poll_flush(&mut cx);
+        }
         let Some(outgoing) = &mut self.outgoing else { return };
         let before = outgoing.bytes();
-        let mut cx = Context::from_waker(&self.waker);
         let mut is_blocked = false;
         let mut is_lost = false;
 
