@@ -156,7 +156,8 @@ fn start(
     let disk = Arc::clone(&ground.disk);
     let segments_max = options.segments_max();
     let failed = |err| io_error("start the journal in", folder.root(), err);
-    let spare = reusable(&*disk, recovered.segments, &options).map_err(failed)?;
+    let spare =
+        reusable(&*disk, &folder.journal_folder(), recovered.segments, &options).map_err(failed)?;
     let on_fatal: Arc<dyn Fn(&str) + Send + Sync> = Arc::from(options.on_fatal);
     let end = recovered.end;
     let (log, journal) = match ground.log {
@@ -271,6 +272,7 @@ fn start_threads(
 /// Of the segments that an earlier process left, those of the right size. Others are removed.
 fn reusable(
     disk: &dyn Disk,
+    folder: &Path,
     segments: Vec<SegmentFile>,
     options: &StoreOptions,
 ) -> io::Result<Vec<SegmentFile>> {
@@ -282,5 +284,7 @@ fn reusable(
             disk.remove(&path)?;
         }
     }
+    // The process that made one may have died before its name was durable.
+    disk.sync_folder(folder)?;
     Ok(reusable)
 }
