@@ -83,6 +83,7 @@ async fn serve(
         heartbeat: settings.heartbeat_interval,
         ..HubConfig::default()
     };
+    let accepting = listener.try_clone().context("cannot keep hold of the listener")?;
     let workers = Workers { door: door.clone(), inboxes, hub_config, tls };
     let server = listen::start(listener, workers).context("cannot start the HTTP workers")?;
     let handle = server.handle();
@@ -91,7 +92,7 @@ async fn serve(
     announce(address, &settings)?;
     signals.received().await;
 
-    drain::drain(&door, &handle, settings.drain_window).await;
+    drain::drain(&door, &accepting, &handle, settings.drain_window).await;
     drop(control);
     served.await.context("the HTTP server panicked")?.context("the HTTP server failed")?;
     let closed = actix_rt::task::spawn_blocking(move || store.shut_down()).await;

@@ -62,7 +62,8 @@ pub(crate) struct ServeArgs {
     /// How often sockets are pinged; one that missed a ping is closed [default: 30s].
     #[arg(long, env = "DORMOUSE_HEARTBEAT_INTERVAL", value_name = "DURATION", value_parser = duration)]
     pub(crate) heartbeat_interval: Option<Duration>,
-    /// On shutdown, sockets come back spread over this time [default: 5s].
+    /// On shutdown, sockets are closed spread over this time, and are told to spread their return
+    /// over as much; at most 1h [default: 5s].
     #[arg(long, env = "DORMOUSE_DRAIN_WINDOW", value_name = "DURATION", value_parser = duration)]
     pub(crate) drain_window: Option<Duration>,
     /// Serve `/echo`, a socket that echoes every message.
@@ -223,6 +224,9 @@ const IDLE_TIMEOUT_MIN: Duration = Duration::from_millis(50);
 /// The smallest time between two pings.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 
+/// The longest window of a shutdown; service managers kill long before.
+const DRAIN_WINDOW_MAX: Duration = Duration::from_secs(3600);
+
 /// The largest message limit: a message is held in memory whole.
 const MESSAGE_BYTES_CEILING: usize = 64 << 20;
 
@@ -288,6 +292,7 @@ impl Settings {
         let ranges = [
             (self.idle_timeout >= IDLE_TIMEOUT_MIN, "idle_timeout", "at least 50ms"),
             (self.heartbeat_interval >= HEARTBEAT_MIN, "heartbeat_interval", "at least 100ms"),
+            (self.drain_window <= DRAIN_WINDOW_MAX, "drain_window", "at most 1h"),
             ((1..=THREADS_MAX).contains(&self.workers), "workers", "1 to 256"),
             ((1..=THREADS_MAX).contains(&self.lanes), "lanes", "1 to 256"),
             (self.objects_resident_max != Some(0), "objects_resident_max", "at least 1"),

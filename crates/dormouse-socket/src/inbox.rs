@@ -73,11 +73,14 @@ pub enum ToHub {
         /// Reason in the close frame; cut to 123 bytes.
         reason: String,
     },
-    /// Shuts the hub down. Messages of clients are not taken any more; each socket is closed with
-    /// 1012 once its queue is written and its messages are answered. Ends when no socket is left.
+    /// Shuts the hub down. Sockets take turns, spread evenly. Until its turn a socket works as
+    /// ever; then its messages are not taken any more, and it is closed with 1012 once its queue is
+    /// written and the messages before are answered. Ends when no socket is left.
     Drain {
         /// Reason in the close frames; cut to 123 bytes.
         reason: String,
+        /// Over how much time the turns are spread, counted from now. Zero: all at once.
+        spread: Duration,
         /// When to drop the sockets that are left, counted from now.
         within: Duration,
     },

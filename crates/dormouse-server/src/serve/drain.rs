@@ -1,33 +1,51 @@
 //! How the server stops: nobody new, sockets told to come back, calls answered, objects asleep.
 
+use std::net::{Shutdown, TcpListener};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_server::ServerHandle;
 use dormouse_socket::ToHub;
+use socket2::SockRef;
 use tokio::time::timeout;
 
 use crate::http::FrontDoor;
 
-/// Sockets that do not read get so long to take their close frame.
+/// A socket whose turn has come, and that does not read, gets so long to take its close frame.
 const SOCKETS_CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// Objects get so long to finish what they have. What is acknowledged is durable all the same.
 const OBJECTS_SLEEP_MAX: Duration = Duration::from_secs(20);
 
-/// Stops serving. `window` is over how much time clients should spread their return.
-pub(super) async fn drain(door: &FrontDoor, handle: &ServerHandle, window: Duration) {
+/// Stops serving. Sockets are closed spread over `window`, and their clients told to spread their
+/// return over as much.
+///
+/// Both, because either alone is a storm: clients that spread only their return lose their sockets at
+/// one moment, and clients that do not spread it come back as they were closed.
+pub(super) async fn drain(
+    door: &FrontDoor,
+    listener: &TcpListener,
+    handle: &ServerHandle,
+    window: Duration,
+) {
     tracing::info!("stopping");
     door.is_draining.store(true, Ordering::Release);
     handle.pause().await;
+    // The server has stopped accepting, but the kernel would go on, and those clients would wait for
+    // an answer that never comes. Refused, they go elsewhere at once.
+    if let Err(err) = SockRef::from(listener).shutdown(Shutdown::Read) {
+        tracing::warn!(error = &err as &dyn std::error::Error, "the listener stays open");
+    }
 
     let reason = format!(r#"{{"withinMs":{}}}"#, window.as_millis());
+    let within = window.saturating_add(SOCKETS_CLOSE_MAX);
     for hub in door.node.hubs() {
-        hub.send(ToHub::Drain { reason: reason.clone(), within: SOCKETS_CLOSE_MAX });
+        hub.send(ToHub::Drain { reason: reason.clone(), spread: window, within });
     }
     for hub in door.node.hubs() {
         // The hub closes what is left by itself; the time on top is for a thread that hangs.
-        if timeout(SOCKETS_CLOSE_MAX * 2, hub.finished()).await.is_err() {
+        let hangs_after = within.saturating_add(SOCKETS_CLOSE_MAX);
+        if timeout(hangs_after, hub.finished()).await.is_err() {
             tracing::warn!(hub = hub.index().0, "a hub did not close its sockets in time");
         }
     }

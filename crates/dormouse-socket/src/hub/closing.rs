@@ -38,7 +38,7 @@ impl<O: Owner> Driver<O> {
                     socket.is_paused = false;
                     self.env.ready.push(slot);
                 }
-                if self.env.is_draining && socket.is_settled() {
+                if socket.is_leaving && socket.is_settled() {
                     socket.judge(Verdict::Drained, &mut self.env);
                 }
             }

@@ -86,9 +86,9 @@ impl<O: Owner> Driver<O> {
                     self.settle(id.slot());
                 }
             }
-            ToHub::Drain { reason, within } => {
+            ToHub::Drain { reason, spread, within } => {
                 self.deliver_all_pending();
-                self.drain(reason, within);
+                self.drain(reason, spread, within);
             }
         }
     }

@@ -109,7 +109,7 @@ impl<O: Owner> Driver<O> {
 
     fn handle_item(&mut self, slot: u32, item: &Item<'_>) {
         let Some(socket) = self.sockets.at_mut(slot) else { return };
-        let takes_messages = socket.phase == Phase::Open && !self.env.is_draining;
+        let takes_messages = socket.phase == Phase::Open && !socket.is_leaving;
         match *item {
             Item::Text(text) if takes_messages => {
                 self.call_owner(slot, |owner, cx| owner.message(cx, text));

@@ -56,6 +56,9 @@ pub(crate) struct Socket<S> {
     was_pinged: bool,
     was_heard: bool,
     is_shut: bool,
+    /// Whether its turn in a drain has come: it takes no more messages, and is closed once those
+    /// that it sent are answered.
+    pub(super) is_leaving: bool,
 }
 
 /// How events reach a socket.
@@ -132,6 +135,7 @@ impl<S> Socket<S> {
             was_pinged: false,
             was_heard: false,
             is_shut: false,
+            is_leaving: false,
         }
     }
 

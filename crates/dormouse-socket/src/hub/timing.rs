@@ -2,6 +2,7 @@
 
 use std::future::Future as _;
 use std::mem;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -31,10 +32,45 @@ pub(super) struct Timing {
     drain: Option<Drain>,
 }
 
+/// A shutdown that has begun.
 #[derive(Debug)]
 struct Drain {
     reason: String,
+    begun: Instant,
+    /// Over how much time the turns of all sockets are spread.
+    spread: Duration,
+    /// The sockets that were open when it began, in the order of their turns.
+    slots: Vec<u32>,
+    /// How many of them have had their turn.
+    turns_taken: usize,
+    /// When the next one has its turn; not looked at when all have had theirs.
+    next_turn: Pin<Box<Sleep>>,
     deadline: Pin<Box<Sleep>>,
+}
+
+impl Drain {
+    /// When it is the turn of the socket at this place in the order.
+    fn turn_at(&self, place: usize) -> Instant {
+        let spread_ns = u64::try_from(self.spread.as_nanos()).unwrap_or(u64::MAX);
+        let turns = self.slots.len().max(1) as u128;
+        let after_ns = u128::from(spread_ns) * place as u128 / turns;
+        self.begun + Duration::from_nanos(u64::try_from(after_ns).unwrap_or(u64::MAX))
+    }
+
+    /// The sockets whose turn has come since the last call. Without any, the hub is woken when the
+    /// next one's comes.
+    fn take_due(&mut self, cx: &mut Context<'_>) -> Range<usize> {
+        let first = self.turns_taken;
+        while self.turns_taken < self.slots.len() && self.next_turn.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            while self.turns_taken < self.slots.len() && self.turn_at(self.turns_taken) <= now {
+                self.turns_taken += 1;
+            }
+            let next = self.turn_at(self.turns_taken).max(now + TICK_MIN);
+            self.next_turn.as_mut().reset(next);
+        }
+        first..self.turns_taken
+    }
 }
 
 impl Timing {
@@ -62,6 +98,7 @@ impl<O: Owner> Driver<O> {
             self.beat();
             self.look_at_touched();
         }
+        has_worked |= self.take_turns(cx);
         if let Some(drain) = &mut self.timing.drain
             && !self.sockets.is_empty()
             && let Poll::Ready(()) = drain.deadline.as_mut().poll(cx)
@@ -71,18 +108,36 @@ impl<O: Owner> Driver<O> {
         has_worked
     }
 
+    /// Lets the sockets leave whose turn in the drain has come. `true` if there were any.
+    fn take_turns(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(drain) = &mut self.timing.drain else { return false };
+        let due = drain.take_due(cx);
+        for slot in &drain.slots[due.clone()] {
+            if let Some(socket) = self.sockets.at_mut(*slot) {
+                socket.is_leaving = true;
+                socket.touch(&mut self.env);
+            }
+        }
+        self.look_at_touched();
+        !due.is_empty()
+    }
+
     /// Starts to shut down.
-    pub(super) fn drain(&mut self, reason: String, within: Duration) {
+    pub(super) fn drain(&mut self, reason: String, spread: Duration, within: Duration) {
         if self.env.is_draining {
             return;
         }
         self.env.is_draining = true;
-        self.timing.drain = Some(Drain { reason, deadline: Box::pin(time::sleep(within)) });
-        for slot in 0..self.sockets.end() {
-            if let Some(socket) = self.sockets.at_mut(slot) {
-                socket.touch(&mut self.env);
-            }
-        }
+        let slots = (0..self.sockets.end()).filter(|&slot| self.sockets.at_mut(slot).is_some());
+        self.timing.drain = Some(Drain {
+            reason,
+            begun: Instant::now(),
+            spread,
+            slots: slots.collect(),
+            turns_taken: 0,
+            next_turn: Box::pin(time::sleep(Duration::ZERO)),
+            deadline: Box::pin(time::sleep(within)),
+        });
     }
 
     /// The time to drain is over.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dormouse_socket::{Batch, CloseCause, CloseCode, HubConfig, ToHub, text_frame};
+use tokio::time::Instant;
 
 use crate::client::{CLOSE, Got, PONG, close_payload};
 use crate::rig::{Call, Rig, TOPIC, accept};
@@ -141,7 +142,7 @@ async fn a_drained_hub_answers_what_it_took_says_1012_and_ends() {
     let reason = r#"{"withinMs":5000}"#;
 
     let within = Duration::from_secs(10);
-    rig.handle.send(ToHub::Drain { reason: reason.to_owned(), within });
+    rig.handle.send(ToHub::Drain { reason: reason.to_owned(), spread: Duration::ZERO, within });
     assert_eq!(idle.receive().await, Got::Close(1012, reason.to_owned()));
     idle.send_frame(CLOSE, &close_payload(1012, "")).await;
     assert_eq!(idle.receive().await, Got::End);
@@ -157,6 +158,35 @@ async fn a_drained_hub_answers_what_it_took_says_1012_and_ends() {
 }
 
 #[actix_rt::test]
+async fn a_drain_spreads_its_closes_and_a_socket_works_until_its_turn() {
+    const SOCKETS: u32 = 10;
+    let spread = Duration::from_secs(10);
+    let mut rig = Rig::start(HubConfig::default());
+    let mut clients = Vec::new();
+    for _ in 0..SOCKETS {
+        clients.push(rig.connect().await.0);
+    }
+
+    tokio::time::pause();
+    let begun = Instant::now();
+    rig.handle.send(ToHub::Drain { reason: "soon".to_owned(), spread, within: spread * 2 });
+
+    for (turn, client) in (0..).zip(&mut clients) {
+        if turn > 0 {
+            client.send_text("echo still here").await;
+            assert_eq!(client.receive_text().await, "echo still here");
+        }
+        assert_eq!(client.receive().await, Got::Close(1012, "soon".to_owned()));
+        let (early, late) = (spread * turn / SOCKETS, spread * (turn + 1) / SOCKETS);
+        assert!((early..late).contains(&begun.elapsed()), "turn {turn}: {:?}", begun.elapsed());
+        client.send_frame(CLOSE, &close_payload(1012, "")).await;
+        assert_eq!(client.receive().await, Got::End);
+    }
+    rig.handle.finished().await;
+    assert_eq!(rig.handle.stats().read().closed_drained, u64::from(SOCKETS));
+}
+
+#[actix_rt::test]
 async fn a_drain_ends_at_its_deadline_whoever_is_left() {
     let mut rig = Rig::start(HubConfig::default());
     let (mut stuck, _) = rig.connect().await;
@@ -165,7 +195,7 @@ async fn a_drain_ends_at_its_deadline_whoever_is_left() {
     let within = Duration::from_secs(3);
 
     tokio::time::pause();
-    rig.handle.send(ToHub::Drain { reason: "soon".to_owned(), within });
+    rig.handle.send(ToHub::Drain { reason: "soon".to_owned(), spread: Duration::ZERO, within });
     rig.handle.finished().await;
 
     assert_eq!(stuck.receive().await, Got::Close(1012, "soon".to_owned()));
@@ -180,7 +210,7 @@ async fn a_socket_that_arrives_while_the_hub_drains_is_turned_away() {
     stuck.send_text("call 1").await;
     assert!(matches!(rig.call().await, Call::Message(..)));
     let within = Duration::from_secs(10);
-    rig.handle.send(ToHub::Drain { reason: "soon".to_owned(), within });
+    rig.handle.send(ToHub::Drain { reason: "soon".to_owned(), spread: Duration::ZERO, within });
     rig.settle().await;
 
     let mut late = rig.connect_read_ahead(b"").await;
