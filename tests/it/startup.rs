@@ -155,6 +155,14 @@ async fn a_value_that_cannot_be_used_is_named_wherever_it_stands() {
         ("lanes", "0"),
         ("lanes", "100000"),
         ("auth", "closed"),
+        ("sockets-per-address-max", "0"),
+        ("sockets-per-user-max", "0"),
+        ("sockets-per-object-max", "0"),
+        ("connections-per-second-max", "0"),
+        ("messages-per-second-max", "0"),
+        ("bytes-per-second-max", "0"),
+        ("handshake-timeout", "10ms"),
+        ("drain-window", "2h"),
     ] {
         let key = flag.replace('-', "_");
         let variable = format!("DORMOUSE_{}", key.to_uppercase());

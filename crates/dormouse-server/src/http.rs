@@ -1,6 +1,7 @@
 //! Everything over plain HTTP: the page, operations, RPC, and the reason why a socket is refused.
 
 mod app;
+mod arrival;
 pub(crate) mod body;
 mod errors;
 mod guard;
@@ -13,9 +14,11 @@ use std::sync::atomic::AtomicBool;
 use dormouse_node::Node;
 use dormouse_socket::OriginRules;
 
+use crate::admission::Admission;
 use crate::settings::Durability;
 
 pub(crate) use crate::http::app::configure;
+pub(crate) use crate::http::arrival::Arrival;
 pub(crate) use crate::http::errors::Problem;
 pub(crate) use crate::http::guard::guard;
 
@@ -28,7 +31,7 @@ pub(crate) struct FrontDoor {
     pub(crate) echo: bool,
     /// Whether sockets may agree on compression.
     pub(crate) compression: bool,
-    pub(crate) sockets_max: usize,
+    pub(crate) admission: Arc<Admission>,
     /// Set when the server begins to stop.
     pub(crate) is_draining: Arc<AtomicBool>,
 }

@@ -10,6 +10,7 @@ mod descriptors;
 mod serve;
 mod signals;
 
+mod admission;
 mod http;
 mod rpc;
 mod socket;

@@ -79,10 +79,14 @@ fn hubs(door: &FrontDoor, families: &mut Vec<MetricFamily>) {
         ("unresponsive", sum(|hub| hub.closed_unresponsive)),
         ("protocol", sum(|hub| hub.closed_protocol)),
         ("too_slow", sum(|hub| hub.closed_too_slow)),
+        ("message_rate", sum(|hub| hub.closed_message_rate)),
+        ("byte_rate", sum(|hub| hub.closed_byte_rate)),
         ("owner", sum(|hub| hub.closed_owner)),
         ("drained", sum(|hub| hub.closed_drained)),
     ];
     let closed = closed.into_iter().map(|(cause, n)| counter_metric(n, &[("cause", cause)]));
+    let refused =
+        door.admission.refused().map(|(reason, n)| counter_metric(n, &[("reason", reason)]));
     families.extend([
         gauge("dormouse_sockets_open", "Open sockets.", sum(|hub| hub.sockets_open)),
         counter(
@@ -95,6 +99,12 @@ fn hubs(door: &FrontDoor, families: &mut Vec<MetricFamily>) {
             "Sockets closed, by cause.",
             MetricType::COUNTER,
             closed.collect(),
+        ),
+        family(
+            "dormouse_sockets_refused_total",
+            "Sockets that were not opened, by reason.",
+            MetricType::COUNTER,
+            refused.collect(),
         ),
         counter(
             "dormouse_socket_messages_received_total",

@@ -14,6 +14,7 @@ use dormouse_socket::{HubConfig, HubInbox, HubIndex, OriginRules, hub_channel};
 use dormouse_store::{Store, StoreOptions};
 use tracing_subscriber::EnvFilter;
 
+use crate::admission::Admission;
 use crate::cli;
 use crate::descriptors::{self, Budget};
 use crate::http::FrontDoor;
@@ -73,7 +74,7 @@ async fn serve(
         durability: settings.durability,
         echo: settings.echo,
         compression: settings.compression,
-        sockets_max: budget.sockets_max,
+        admission: Arc::new(Admission::new(settings.limits.admission(budget.sockets_max))),
         is_draining: Arc::new(AtomicBool::new(false)),
     };
     let control = control::start(&settings.data, node.clone())
@@ -81,10 +82,13 @@ async fn serve(
     let hub_config = HubConfig {
         message_bytes_max: settings.message_bytes_max,
         heartbeat: settings.heartbeat_interval,
+        message_rate: settings.limits.message_rate(),
+        byte_rate: settings.limits.byte_rate(settings.message_bytes_max),
         ..HubConfig::default()
     };
     let accepting = listener.try_clone().context("cannot keep hold of the listener")?;
-    let workers = Workers { door: door.clone(), inboxes, hub_config, tls };
+    let head_time_max = settings.limits.handshake_timeout;
+    let workers = Workers { door: door.clone(), inboxes, hub_config, tls, head_time_max };
     let server = listen::start(listener, workers).context("cannot start the HTTP workers")?;
     let handle = server.handle();
     let served = actix_rt::spawn(server);

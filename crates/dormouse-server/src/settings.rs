@@ -1,5 +1,7 @@
 //! Settings: from flags, environment and a TOML file, in that order.
 
+mod limits;
+
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,8 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::tls::TlsFiles;
+
+pub(crate) use self::limits::{LimitArgs, Limits};
 
 /// The flags of `serve`. Each can also be set in the environment and in the settings file, under
 /// the same name.
@@ -66,6 +70,8 @@ pub(crate) struct ServeArgs {
     /// over as much; at most 1h [default: 5s].
     #[arg(long, env = "DORMOUSE_DRAIN_WINDOW", value_name = "DURATION", value_parser = duration)]
     pub(crate) drain_window: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     /// Serve `/echo`, a socket that echoes every message.
     #[arg(long, env = "DORMOUSE_ECHO", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) echo: Option<bool>,
@@ -136,6 +142,7 @@ pub(crate) struct Settings {
     pub(crate) message_bytes_max: usize,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) drain_window: Duration,
+    pub(crate) limits: Limits,
     pub(crate) echo: bool,
     pub(crate) compression: bool,
     pub(crate) log_format: LogFormat,
@@ -197,6 +204,13 @@ struct File {
     message_bytes_max: Option<usize>,
     heartbeat_interval: Option<DurationText>,
     drain_window: Option<DurationText>,
+    sockets_per_address_max: Option<u32>,
+    sockets_per_user_max: Option<u32>,
+    sockets_per_object_max: Option<u32>,
+    connections_per_second_max: Option<u32>,
+    messages_per_second_max: Option<u32>,
+    bytes_per_second_max: Option<u64>,
+    handshake_timeout: Option<DurationText>,
     echo: Option<bool>,
     compression: Option<bool>,
     log_format: Option<LogFormat>,
@@ -246,6 +260,7 @@ impl Settings {
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let args = args.clone();
+        let file_limits = file.limits();
         let settings = Settings {
             listen: args.listen.or(file.listen).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8094))),
             tls: tls_files(
@@ -270,6 +285,7 @@ impl Settings {
                 Duration::from_secs(30),
             ),
             drain_window: either(args.drain_window, file.drain_window, Duration::from_secs(5)),
+            limits: args.limits.or(file_limits).resolve()?,
             echo: args.echo.or(file.echo).unwrap_or(false),
             compression: args.compression.or(file.compression).unwrap_or(false),
             log_format: args.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
@@ -335,6 +351,20 @@ fn tls_files(
         }
         (None, Some(_)) => {
             Err(SettingsError::HalfOfTls { set: key_name, missing: certificate_name })
+        }
+    }
+}
+
+impl File {
+    fn limits(&self) -> LimitArgs {
+        LimitArgs {
+            sockets_per_address_max: self.sockets_per_address_max,
+            sockets_per_user_max: self.sockets_per_user_max,
+            sockets_per_object_max: self.sockets_per_object_max,
+            connections_per_second_max: self.connections_per_second_max,
+            messages_per_second_max: self.messages_per_second_max,
+            bytes_per_second_max: self.bytes_per_second_max,
+            handshake_timeout: self.handshake_timeout.map(|text| text.0),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The sockets and event streams of objects: which address is whose, the handshake, and what messages mean.
 
+mod admit;
 pub(crate) mod event_stream;
 mod frames;
 mod owner;
 pub(crate) mod route;
 mod upgrade;
 
+pub(crate) use crate::socket::admit::would_admit;
 pub(crate) use crate::socket::owner::SocketOwner;
 pub(crate) use crate::socket::upgrade::UpgradeService;

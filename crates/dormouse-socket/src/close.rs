@@ -66,10 +66,21 @@ pub enum CloseCause {
     Protocol(ProtocolError),
     /// The client did not read fast enough for too long, or left too many answers unread.
     TooSlow,
+    /// The client sent more than it may in so little time.
+    TooFast(Flood),
     /// The owner asked for it, with this code.
     Owner(CloseCode),
     /// The hub was told to drain.
     Drained,
+}
+
+/// Of what a client sent too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flood {
+    /// Frames, however small.
+    Messages,
+    /// Bytes.
+    Bytes,
 }
 
 impl CloseCause {
@@ -81,6 +92,8 @@ impl CloseCause {
             CloseCause::Unresponsive => "unresponsive",
             CloseCause::Protocol(_) => "protocol",
             CloseCause::TooSlow => "too_slow",
+            CloseCause::TooFast(Flood::Messages) => "message_rate",
+            CloseCause::TooFast(Flood::Bytes) => "byte_rate",
             CloseCause::Owner(_) => "owner",
             CloseCause::Drained => "drained",
         }

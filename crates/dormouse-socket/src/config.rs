@@ -1,6 +1,9 @@
 //! The limits of a hub.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
+
+use crate::rate::Rate;
 
 /// Limits and times of one hub. Memory per socket is bounded by their sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,11 @@ pub struct HubConfig {
     pub refill_below_bytes: usize,
     /// Messages of one socket that may wait for their answers before it is not read any more.
     pub in_flight_max: u32,
+    /// How many frames a client may send, fragments and control frames included; past it close 1013.
+    pub message_rate: Rate,
+    /// How many bytes a client may send, frame headers included; past it close 1013. Its
+    /// burst should hold a message of the largest size.
+    pub byte_rate: Rate,
     /// How long a socket may be behind the tail, or leave what waits for it unread; past it close
     /// 1013.
     pub behind_max: Duration,
@@ -29,6 +37,12 @@ pub struct HubConfig {
     pub close_wait: Duration,
 }
 
+/// More than one object answers, so only a client that waits for no answer can get there.
+const MESSAGES_PER_SECOND: NonZeroU64 = NonZeroU64::new(50_000).expect("it is not zero");
+
+/// What a link of 1 Gbit/s carries.
+const BYTES_PER_SECOND: NonZeroU64 = NonZeroU64::new(128 << 20).expect("it is not zero");
+
 impl Default for HubConfig {
     fn default() -> HubConfig {
         HubConfig {
@@ -37,6 +51,8 @@ impl Default for HubConfig {
             direct_bytes_max: 4 * 1024 * 1024,
             refill_below_bytes: 64 * 1024,
             in_flight_max: 64,
+            message_rate: Rate::per_second(MESSAGES_PER_SECOND),
+            byte_rate: Rate::per_second(BYTES_PER_SECOND),
             behind_max: Duration::from_secs(60),
             heartbeat: Duration::from_secs(30),
             close_wait: Duration::from_secs(5),

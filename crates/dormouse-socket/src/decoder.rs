@@ -79,6 +79,8 @@ struct Partial {
     control: Vec<u8>,
     /// Bytes that were read but must wait, still masked.
     unread: Vec<u8>,
+    /// Frames that finished no message, since somebody asked.
+    fragments: u32,
 }
 
 /// What the first frame of a message says about all of it.
@@ -131,7 +133,7 @@ impl Decoder {
             let start = used;
             used += step_used;
             match step {
-                Step::Again => {}
+                Step::Again => self.count_fragment(),
                 Step::Starved => return Ok((used, None)),
                 Step::Message(format, place) => break Step::Message(format, place.after(start)),
                 Step::Control(opcode, place) => break Step::Control(opcode, place.after(start)),
@@ -177,6 +179,18 @@ impl Decoder {
     /// Whether [`keep_unread`](Self::keep_unread) kept anything.
     pub(crate) fn has_unread(&self) -> bool {
         self.partial.as_ref().is_some_and(|kept| !kept.unread.is_empty())
+    }
+
+    /// How many frames that finished no message were taken since the last call. To be called after
+    /// each [`next`](Self::next).
+    pub(crate) fn take_fragments(&mut self) -> u32 {
+        self.partial.as_mut().map_or(0, |kept| mem::take(&mut kept.fragments))
+    }
+
+    fn count_fragment(&mut self) {
+        if let Some(kept) = &mut self.partial {
+            kept.fragments = kept.fragments.saturating_add(1);
+        }
     }
 
     /// Bytes of memory that wait for the rest of something.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::close::CloseCause;
+use crate::close::{CloseCause, Flood};
 
 /// Counters of one hub, written by its thread and read by any.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub struct HubStats {
     closed_unresponsive: AtomicU64,
     closed_protocol: AtomicU64,
     closed_too_slow: AtomicU64,
+    closed_message_rate: AtomicU64,
+    closed_byte_rate: AtomicU64,
     closed_owner: AtomicU64,
     closed_drained: AtomicU64,
     messages_in: AtomicU64,
@@ -41,8 +43,12 @@ pub struct HubCounters {
     pub closed_unresponsive: u64,
     /// Sockets closed for breaking the protocol or a limit of it.
     pub closed_protocol: u64,
-    /// Sockets closed with 1013.
+    /// Sockets closed with 1013 because their clients did not keep up.
     pub closed_too_slow: u64,
+    /// Sockets closed with 1013 because their clients sent too many frames in too little time.
+    pub closed_message_rate: u64,
+    /// Sockets closed with 1013 because their clients sent too many bytes in too little time.
+    pub closed_byte_rate: u64,
     /// Sockets closed by their owner.
     pub closed_owner: u64,
     /// Sockets closed because the hub drained.
@@ -78,6 +84,8 @@ impl HubStats {
             closed_unresponsive: read(&self.closed_unresponsive),
             closed_protocol: read(&self.closed_protocol),
             closed_too_slow: read(&self.closed_too_slow),
+            closed_message_rate: read(&self.closed_message_rate),
+            closed_byte_rate: read(&self.closed_byte_rate),
             closed_owner: read(&self.closed_owner),
             closed_drained: read(&self.closed_drained),
             messages_in: read(&self.messages_in),
@@ -107,6 +115,8 @@ impl HubStats {
             CloseCause::Unresponsive => &self.closed_unresponsive,
             CloseCause::Protocol(_) => &self.closed_protocol,
             CloseCause::TooSlow => &self.closed_too_slow,
+            CloseCause::TooFast(Flood::Messages) => &self.closed_message_rate,
+            CloseCause::TooFast(Flood::Bytes) => &self.closed_byte_rate,
             CloseCause::Owner(_) => &self.closed_owner,
             CloseCause::Drained => &self.closed_drained,
         };

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::http::{FrontDoor, Problem, operations, page};
 use crate::rpc::{self, Names};
-use crate::socket::{event_stream, route};
+use crate::socket::{event_stream, route, would_admit};
 
 /// All addresses of the server but the handshakes of sockets, which never reach the application.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
@@ -32,8 +32,12 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 
 /// A plain GET on a socket's address: says why a handshake there fails, or that one is needed.
 async fn plain_get_of_a_socket(request: HttpRequest, door: web::Data<FrontDoor>) -> HttpResponse {
-    match route::find(&door, request.uri()) {
-        Ok(_) => route::upgrade_required().respond(),
+    let admitted = route::find(&door, request.uri()).and_then(|destination| {
+        let session = destination.accept(&door.node).session;
+        would_admit(&door, &session, request.peer_addr()).map_err(Problem::from)
+    });
+    match admitted {
+        Ok(()) => route::upgrade_required().respond(),
         Err(problem) => problem.respond(),
     }
 }

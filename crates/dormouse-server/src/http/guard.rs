@@ -8,7 +8,7 @@ use actix_web::middleware::Next;
 use actix_web::{HttpResponse, web};
 use dormouse::{Error, ErrorCode};
 
-use crate::http::{FrontDoor, Problem};
+use crate::http::{Arrival, FrontDoor, Problem};
 use crate::rpc;
 
 /// How long a browser may remember that it may call, in seconds.
@@ -20,6 +20,9 @@ pub(crate) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    if let Some(arrival) = request.conn_data::<Arrival>() {
+        arrival.complete();
+    }
     if !is_guarded(request.path()) {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }

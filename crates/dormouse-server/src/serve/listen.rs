@@ -17,17 +17,14 @@ use dormouse_socket::{Connection, Hub, HubConfig, HubInbox};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
-use crate::http::{FrontDoor, configure, guard};
+use crate::admission::{Admission, Refusal};
+use crate::http::{Arrival, FrontDoor, configure, guard};
 use crate::socket::event_stream::HubOfWorker;
 use crate::socket::{SocketOwner, UpgradeService};
 use crate::tls::Tls;
 
 /// Connections that the kernel keeps while the workers are busy.
 const BACKLOG: i32 = 4096;
-
-/// A head that is not complete by then is answered 408: half a handshake costs a connection no
-/// longer than that.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A connection without a request is kept for so long.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -43,6 +40,9 @@ pub(crate) struct Workers {
     pub(crate) hub_config: HubConfig,
     /// `None`: connections are plain.
     pub(crate) tls: Option<Arc<Tls>>,
+    /// A head that is not complete by then is answered 408: half a handshake costs a connection no
+    /// longer than that.
+    pub(crate) head_time_max: Duration,
 }
 
 /// Binds the address.
@@ -66,7 +66,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// The listener cannot be registered.
 pub(crate) fn start(listener: TcpListener, workers: Workers) -> io::Result<Server> {
-    let Workers { door, inboxes, hub_config, tls } = workers;
+    let Workers { door, inboxes, hub_config, tls, head_time_max } = workers;
     let count = inboxes.len();
     let inboxes = Arc::new(Mutex::new(inboxes));
     let server = Server::build()
@@ -82,21 +82,27 @@ pub(crate) fn start(listener: TcpListener, workers: Workers) -> io::Result<Serve
             let hub = door.node.hubs()[usize::from(inbox.index().0)].clone();
             let owner = SocketOwner::new(door.node.clone(), hub);
             let hub = Hub::start(inbox, hub_config.clone(), owner);
+            let admission = Arc::clone(&door.admission);
             let app = App::new()
                 .app_data(web::Data::new(door.clone()))
                 .app_data(web::Data::new(HubOfWorker(Rc::clone(&hub))))
                 .wrap(from_fn(guard))
                 .configure(configure);
             let http = HttpService::build()
-                .on_connect_ext(|connection: &Connection, data| {
-                    data.insert(connection.handover());
-                })
                 .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-                .client_request_timeout(HEAD_TIME_MAX)
+                .client_request_timeout(head_time_max)
+                .on_connect_ext(move |connection: &Connection, data| {
+                    data.insert(connection.handover());
+                    data.insert(Arrival::new(&admission, head_time_max));
+                })
                 .upgrade(UpgradeService::new(door.clone(), hub))
                 .finish(map_config(app, |_| AppConfig::default()));
             let tls = tls.clone();
-            fn_service(move |stream: TcpStream| connect(stream, tls.clone())).and_then(http)
+            let door = door.clone();
+            fn_service(move |stream: TcpStream| {
+                connect(stream, tls.clone(), Arc::clone(&door.admission), head_time_max)
+            })
+            .and_then(http)
         })?;
     Ok(server.run())
 }
@@ -105,13 +111,18 @@ pub(crate) fn start(listener: TcpListener, workers: Workers) -> io::Result<Serve
 async fn connect(
     stream: TcpStream,
     tls: Option<Arc<Tls>>,
+    admission: Arc<Admission>,
+    time_max: Duration,
 ) -> Result<(Connection, Protocol, Option<SocketAddr>), DispatchError> {
     let peer = stream.peer_addr().ok();
     let connection = match tls {
         None => Connection::new(stream),
         Some(tls) => {
-            let shaken = tokio::time::timeout(HEAD_TIME_MAX, tls.accept(stream)).await;
-            let stream = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let shaken = tokio::time::timeout(time_max, tls.accept(stream)).await;
+            let stream = shaken.unwrap_or_else(|_| {
+                admission.count(Refusal::HandshakeTime);
+                Err(io::ErrorKind::TimedOut.into())
+            });
             Connection::new(stream.map_err(|err| {
                 tracing::debug!(?peer, error = &err as &dyn std::error::Error, "no TLS handshake");
                 DispatchError::Io(err)

@@ -18,6 +18,7 @@ use dormouse::{Offset, Since};
 use dormouse_socket::{Handover, Hub, Upgraded};
 
 use crate::http::{FrontDoor, Problem};
+use crate::socket::admit::{admit, would_admit};
 use crate::socket::owner::SocketOwner;
 use crate::socket::route;
 
@@ -55,12 +56,20 @@ pub(crate) async fn open(
         // it still has.
         return head().body(COME_BACK);
     }
+    let mut accept = route.accept(&door.node);
+    let admitted = if is_head {
+        would_admit(&door, &accept.session, request.peer_addr())
+    } else {
+        admit(&door, &mut accept.session, request.peer_addr())
+    };
+    if let Err(refusal) = admitted {
+        return Problem::from(refusal).respond();
+    }
     if !is_head {
         let handover = request
             .conn_data::<Handover>()
             .expect("the HTTP service gives every connection its handover")
             .clone();
-        let accept = route.accept(&door.node);
         let hub = Rc::clone(&hub.0);
         handover.after_answer(move |stream| {
             // A client that is gone by then needs nothing.

@@ -1,5 +1,6 @@
 //! What messages of sockets mean. Runs on the hub's thread; nothing here waits.
 
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use dormouse_socket::{
     CloseCause, HubHandle, Owner, SocketCx, SocketId, ToHub, TopicId, binary_frame, text_frame,
 };
 
+use crate::admission::{AddressBlock, Admission, Applicant, Refusal};
 use crate::socket::frames::{self, CallId, CallMessage, ClientMessage};
 use crate::socket::route::Filter;
 
@@ -27,11 +29,21 @@ pub(crate) enum SocketSession {
     Object {
         object: ObjectRef,
         session: Session,
+        seat: Seat,
         /// Until the object has been asked to attach the socket.
         start: Option<Box<Start>>,
     },
     /// A socket of `/echo`.
-    Echo,
+    Echo { seat: Seat },
+}
+
+/// The place of a socket in the counts of the node. It is kept in few bytes: the session knows by what
+/// else it was counted.
+#[derive(Debug, Default)]
+pub(crate) struct Seat {
+    /// `None` until the socket is admitted.
+    held_in: Option<Arc<Admission>>,
+    address: Option<AddressBlock>,
 }
 
 /// With what a socket starts.
@@ -42,6 +54,8 @@ pub(crate) struct Start {
 
 impl SocketSession {
     /// The session of a socket that has just been accepted.
+    ///
+    /// It has no seat yet: see [`admit`](Self::admit).
     pub(crate) fn new(
         object: ObjectRef,
         since: Option<Since>,
@@ -50,7 +64,54 @@ impl SocketSession {
         SocketSession::Object {
             object,
             session: Session { id: SessionId::from_random(Random::system().bytes()), user: None },
+            seat: Seat::default(),
             start: Some(Box::new(Start { since, filter })),
+        }
+    }
+
+    /// The session of a socket of `/echo`, without a seat.
+    pub(crate) fn echo() -> SocketSession {
+        SocketSession::Echo { seat: Seat::default() }
+    }
+
+    /// Takes a seat, which is given back when the session is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The limit that is reached.
+    pub(crate) fn admit(
+        &mut self,
+        admission: &Arc<Admission>,
+        address: Option<AddressBlock>,
+        sockets_open: u64,
+    ) -> Result<(), Refusal> {
+        admission.admit(self.applicant(address), sockets_open)?;
+        *self.seat() = Seat { held_in: Some(Arc::clone(admission)), address };
+        Ok(())
+    }
+
+    /// By what it is counted, if it comes from this address.
+    pub(crate) fn applicant(&self, address: Option<AddressBlock>) -> Applicant<'_> {
+        match self {
+            SocketSession::Object { object, session, .. } => {
+                Applicant { address, user: session.user.as_deref(), object: Some(object.topic()) }
+            }
+            SocketSession::Echo { .. } => Applicant { address, user: None, object: None },
+        }
+    }
+
+    fn seat(&mut self) -> &mut Seat {
+        match self {
+            SocketSession::Object { seat, .. } | SocketSession::Echo { seat } => seat,
+        }
+    }
+}
+
+impl Drop for SocketSession {
+    fn drop(&mut self) {
+        let Seat { held_in, address } = mem::take(self.seat());
+        if let Some(admission) = held_in {
+            admission.leave(self.applicant(address));
         }
     }
 }
@@ -126,7 +187,7 @@ impl Owner for SocketOwner {
     type Session = SocketSession;
 
     fn opened(&self, socket: SocketId, session: &mut SocketSession) {
-        let SocketSession::Object { object, session, start } = session else { return };
+        let SocketSession::Object { object, session, start, .. } = session else { return };
         let Some(start) = start.take() else { return };
         let Start { since, filter } = *start;
         let mut mask = u128::MAX;
@@ -142,7 +203,7 @@ impl Owner for SocketOwner {
     fn message(&self, socket: &mut SocketCx<'_, SocketSession>, text: &str) {
         let (object, session) = match socket.session() {
             SocketSession::Object { object, session, .. } => (object.clone(), session.clone()),
-            SocketSession::Echo => return socket.send(text_frame(text)),
+            SocketSession::Echo { .. } => return socket.send(text_frame(text)),
         };
         match frames::parse(text) {
             Ok(ClientMessage::Ping) => {
@@ -157,7 +218,7 @@ impl Owner for SocketOwner {
 
     fn binary(&self, socket: &mut SocketCx<'_, SocketSession>, bytes: &[u8]) {
         // Only `/echo` takes binary messages.
-        if matches!(socket.session(), SocketSession::Echo) {
+        if matches!(socket.session(), SocketSession::Echo { .. }) {
             socket.send(binary_frame(bytes));
         }
     }

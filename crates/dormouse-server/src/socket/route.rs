@@ -1,13 +1,12 @@
 //! Which object a socket's address names, and what else it says.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use actix_http::{StatusCode, Uri};
 use actix_web::http::header::{self, HeaderValue};
 use dormouse::{EventTypes, Key, Kind, Offset, Since};
 use dormouse_node::Node;
-use dormouse_socket::{Accept, EventMask};
+use dormouse_socket::{Accept, EventMask, TopicId};
 use percent_encoding::percent_decode_str;
 
 use crate::http::{FrontDoor, Problem};
@@ -33,6 +32,9 @@ pub(crate) struct ObjectRoute {
     pub(crate) filter: Option<Filter>,
 }
 
+/// Sockets of `/echo` belong to no object.
+const ECHO_TOPIC: TopicId = TopicId(0);
+
 /// The event types that a socket wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
@@ -44,43 +46,21 @@ pub(crate) struct Filter {
 ///
 /// # Errors
 ///
-/// What to answer if it leads nowhere, or the server takes no more sockets.
+/// What to answer if it leads nowhere.
 pub(crate) fn find(door: &FrontDoor, uri: &Uri) -> Result<Destination, Problem> {
-    let destination = destination(door, uri)?;
-    if door.is_draining.load(Ordering::Acquire) {
-        return Err(Problem::unavailable("the server is stopping; come back soon"));
+    if uri.path() == "/echo" && door.echo {
+        return Ok(Destination::Echo);
     }
-    check_capacity(door)?;
-    Ok(destination)
+    object(door, uri, "/ws/").map(|route| Destination::Object(Box::new(route)))
 }
 
 /// Finds out whose events an address of server-sent events gives.
 ///
 /// # Errors
 ///
-/// As [`find`], but for a server that stops: an event stream is one of the sockets that are counted.
+/// As [`find`].
 pub(crate) fn find_stream(door: &FrontDoor, uri: &Uri) -> Result<ObjectRoute, Problem> {
-    let route = object(door, uri, "/sse/")?;
-    check_capacity(door)?;
-    Ok(route)
-}
-
-/// The answer to a request that is not a handshake.
-pub(crate) fn upgrade_required() -> Problem {
-    Problem::new(
-        StatusCode::UPGRADE_REQUIRED,
-        "UPGRADE_REQUIRED",
-        "this address speaks WebSocket; open it with `new WebSocket(…)`",
-    )
-    .header(header::UPGRADE, HeaderValue::from_static("websocket"))
-    .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
-}
-
-fn destination(door: &FrontDoor, uri: &Uri) -> Result<Destination, Problem> {
-    if uri.path() == "/echo" && door.echo {
-        return Ok(Destination::Echo);
-    }
-    object(door, uri, "/ws/").map(|route| Destination::Object(Box::new(route)))
+    object(door, uri, "/sse/")
 }
 
 /// Reads `<prefix><kind>/<id>` and its query.
@@ -110,6 +90,17 @@ fn object(door: &FrontDoor, uri: &Uri, prefix: &str) -> Result<ObjectRoute, Prob
     Ok(ObjectRoute { kind: Arc::clone(kind), key, since, filter })
 }
 
+/// The answer to a request that is not a handshake.
+pub(crate) fn upgrade_required() -> Problem {
+    Problem::new(
+        StatusCode::UPGRADE_REQUIRED,
+        "UPGRADE_REQUIRED",
+        "this address speaks WebSocket; open it with `new WebSocket(…)`",
+    )
+    .header(header::UPGRADE, HeaderValue::from_static("websocket"))
+    .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+}
+
 /// Reads `since`, `epoch` and `events`. Other names are ignored: proxies and tools add them.
 fn parameters(query: &str, types: &EventTypes) -> Result<(Option<Since>, Option<Filter>), Problem> {
     let (mut offset, mut epoch, mut filter) = (None, String::new(), None);
@@ -130,6 +121,22 @@ fn parameters(query: &str, types: &EventTypes) -> Result<(Option<Since>, Option<
         }
     }
     Ok((offset.map(|offset| Since { epoch, offset }), filter))
+}
+
+impl Destination {
+    /// With what its socket starts.
+    pub(crate) fn accept(self, node: &Node) -> Accept<SocketSession> {
+        match self {
+            Destination::Object(route) => route.accept(node),
+            Destination::Echo => Accept {
+                topic: ECHO_TOPIC,
+                filter: EventMask::ALL,
+                from: 0,
+                binary: true,
+                session: SocketSession::echo(),
+            },
+        }
+    }
 }
 
 impl ObjectRoute {
@@ -162,14 +169,6 @@ impl From<dormouse::Error> for Problem {
         let status = crate::rpc::http_status(err.code());
         Problem::new(status, err.code().as_str(), err.message())
     }
-}
-
-fn check_capacity(door: &FrontDoor) -> Result<(), Problem> {
-    let open: u64 = door.node.hubs().iter().map(|hub| hub.stats().read().sockets_open).sum();
-    if open >= u64::try_from(door.sockets_max).unwrap_or(u64::MAX) {
-        return Err(Problem::unavailable("the server has all the sockets that it may have"));
-    }
-    Ok(())
 }
 
 fn bad_request(message: &str) -> Problem {

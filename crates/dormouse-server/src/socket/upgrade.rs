@@ -8,16 +8,12 @@ use actix_codec::Framed;
 use actix_http::{Request, h1};
 use actix_service::{Service, ServiceFactory};
 use actix_web::http::header::{HeaderName, HeaderValue};
-use dormouse_socket::{
-    Accept, Connection, EventMask, Handshake, Hub, TopicId, refuse, switch_protocols,
-};
+use dormouse_socket::{Accept, Connection, Handshake, Hub, refuse, switch_protocols};
 
-use crate::http::{FrontDoor, Problem};
+use crate::http::{Arrival, FrontDoor, Problem};
+use crate::socket::admit::admit;
 use crate::socket::owner::{SocketOwner, SocketSession};
-use crate::socket::route::{self, Destination};
-
-/// Sockets of `/echo` belong to no object.
-const ECHO_TOPIC: TopicId = TopicId(0);
+use crate::socket::route;
 
 /// The upgrade service of one HTTP worker.
 #[derive(Clone)]
@@ -37,26 +33,30 @@ impl UpgradeService {
         let accepted = self.check(&request);
         // A client that is gone needs no answer; there is nothing else that could fail.
         match accepted {
-            Ok((handshake, destination)) => {
+            Ok((handshake, accept)) => {
                 let subprotocol = handshake.subprotocols().find(|name| *name == "dormouse");
                 let deflate = handshake.deflate().filter(|_| self.door.compression);
                 let switched = switch_protocols(framed, &handshake, subprotocol, deflate).await;
                 if let Ok(upgraded) = switched {
-                    self.hub.accept(upgraded, self.start(destination));
+                    self.hub.accept(upgraded, accept);
                 }
             }
             Err(problem) => _ = refuse(framed, problem.into_response().map_into_boxed_body()).await,
         }
     }
 
-    /// Everything that can be wrong, before anything is allocated for the object.
-    fn check(&self, request: &Request) -> Result<(Handshake, Destination), Problem> {
+    /// Everything that can be wrong, before the object hears of it.
+    fn check(&self, request: &Request) -> Result<(Handshake, Accept<SocketSession>), Problem> {
         let head = request.head();
+        if let Some(arrival) = request.conn_data::<Arrival>() {
+            arrival.complete();
+        }
         self.door
             .origins
             .check(head)
             .map_err(|err| Problem::new(err.status(), "FORBIDDEN", err.to_string()))?;
-        let destination = route::find(&self.door, &head.uri)?;
+        let mut accept = route::find(&self.door, &head.uri)?.accept(&self.door.node);
+        admit(&self.door, &mut accept.session, head.peer_addr)?;
         let handshake = Handshake::check(head).map_err(|err| {
             let code = if err.status() == actix_http::StatusCode::UPGRADE_REQUIRED {
                 "UPGRADE_REQUIRED"
@@ -68,20 +68,7 @@ impl UpgradeService {
                 problem.header(HeaderName::from_static(name), HeaderValue::from_static(value))
             })
         })?;
-        Ok((handshake, destination))
-    }
-
-    fn start(&self, destination: Destination) -> Accept<SocketSession> {
-        match destination {
-            Destination::Object(route) => route.accept(&self.door.node),
-            Destination::Echo => Accept {
-                topic: ECHO_TOPIC,
-                filter: EventMask::ALL,
-                from: 0,
-                binary: true,
-                session: SocketSession::Echo,
-            },
-        }
+        Ok((handshake, accept))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::close::{CloseCause, CloseCode};
+use crate::close::{CloseCause, CloseCode, Flood};
 use crate::event_stream;
 use crate::form::Form;
 use crate::frame::{close_frame, empty_close_frame};
@@ -15,6 +15,10 @@ use super::socket::{Feed, Phase, Verdict};
 
 /// What a client that does not keep up is told.
 const TOO_SLOW_REASON: &str = "too slow: reconnect and resume";
+
+/// What a client that sends too much is told.
+const TOO_MANY_MESSAGES_REASON: &str = "too many messages: send less, reconnect later and resume";
+const TOO_MANY_BYTES_REASON: &str = "too many bytes: send less, reconnect later and resume";
 
 impl<O: Owner> Driver<O> {
     /// Decides what a socket that was touched needs: more events, its end, its next step in closing.
@@ -109,7 +113,11 @@ impl<O: Owner> Driver<O> {
             (Phase::Closing, Verdict::Peer(_)) => Phase::Replying,
             (
                 Phase::Closing | Phase::Failing | Phase::Replying | Phase::Gone | Phase::Open,
-                Verdict::Lost | Verdict::Unresponsive | Verdict::Protocol(_) | Verdict::TooSlow,
+                Verdict::Lost
+                | Verdict::Unresponsive
+                | Verdict::Protocol(_)
+                | Verdict::TooSlow
+                | Verdict::TooFast(_),
             ) => Phase::Gone,
             (phase, Verdict::Peer(_) | Verdict::Owner(..) | Verdict::Drained) => phase,
         };
@@ -166,6 +174,13 @@ fn farewell(verdict: Verdict, drain_reason: &str) -> Farewell {
         Verdict::TooSlow => {
             at_once(Phase::Failing, close_frame(CloseCode::OVERLOADED, TOO_SLOW_REASON))
         }
+        Verdict::TooFast(flood) => {
+            let reason = match flood {
+                Flood::Messages => TOO_MANY_MESSAGES_REASON,
+                Flood::Bytes => TOO_MANY_BYTES_REASON,
+            };
+            at_once(Phase::Failing, close_frame(CloseCode::OVERLOADED, reason))
+        }
         Verdict::Owner(code, reason) => after_queue(close_frame(code, &reason)),
         Verdict::Drained => after_queue(close_frame(CloseCode::RESTART, drain_reason)),
     }
@@ -178,6 +193,7 @@ fn cause(verdict: &Verdict) -> CloseCause {
         Verdict::Unresponsive => CloseCause::Unresponsive,
         Verdict::Protocol(err) => CloseCause::Protocol(*err),
         Verdict::TooSlow => CloseCause::TooSlow,
+        Verdict::TooFast(flood) => CloseCause::TooFast(*flood),
         Verdict::Owner(code, _) => CloseCause::Owner(*code),
         Verdict::Drained => CloseCause::Drained,
     }

@@ -17,6 +17,7 @@ pub(crate) struct Env {
     pub(super) config: HubConfig,
     /// The time of this turn of the hub.
     pub(super) now: Instant,
+    begun: Instant,
     pub(super) ready: Arc<ReadyList>,
     /// Slots with something to write or to decide at the end of this step.
     pub(super) touched: Vec<u32>,
@@ -38,9 +39,11 @@ pub(super) enum Watch {
 
 impl Env {
     pub(super) fn new(config: HubConfig) -> Env {
+        let now = Instant::now();
         Env {
             config,
-            now: Instant::now(),
+            now,
+            begun: now,
             ready: Arc::default(),
             touched: Vec::new(),
             watched: Vec::new(),
@@ -48,6 +51,12 @@ impl Env {
             tally: Tally::default(),
             deflater: Deflater::default(),
         }
+    }
+
+    /// The time of this turn as buckets count it.
+    pub(super) fn now_ns(&self) -> u64 {
+        let elapsed = self.now.duration_since(self.begun);
+        u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// A socket's queue went from one size to another.

@@ -3,7 +3,7 @@
 use std::mem;
 use std::task::Poll;
 
-use crate::decoder::Item;
+use crate::decoder::{Decoder, Item};
 use crate::frame::pong_frame;
 use crate::owner::{Owner, SocketCx};
 
@@ -48,6 +48,10 @@ impl<O: Owner> Driver<O> {
                 Poll::Ready(Ok(length)) => {
                     socket.heard();
                     self.env.tally.bytes_in += length as u64;
+                    if !socket.count_bytes(length, &mut self.env) {
+                        self.settle(slot);
+                        break;
+                    }
                     // Whatever comes after the request for an event stream is nothing to us.
                     if !socket.is_event_stream() {
                         self.feed(slot, &mut buffer[..length]);
@@ -88,10 +92,18 @@ impl<O: Owner> Driver<O> {
             match decoder.next(&mut bytes[used..], limits, &mut inflater) {
                 Ok((step, Some(item))) => {
                     used += step;
-                    self.handle_item(slot, &item);
+                    if socket.count_frames(1, &mut self.env) {
+                        self.handle_item(slot, &item);
+                    } else {
+                        self.settle(slot);
+                    }
                     inflated_bytes += inflater.take_spent_bytes();
+                    self.count_fragments(slot, &mut decoder);
                 }
-                Ok((_, None)) => break,
+                Ok((_, None)) => {
+                    self.count_fragments(slot, &mut decoder);
+                    break;
+                }
                 Err(err) => {
                     socket.judge(Verdict::Protocol(err), &mut self.env);
                     self.settle(slot);
@@ -104,6 +116,19 @@ impl<O: Owner> Driver<O> {
         self.inflater = inflater;
         if let Some(socket) = self.sockets.at_mut(slot) {
             socket.decoder = decoder;
+        }
+    }
+
+    /// Counts the frames of messages that are not finished: a client could send empty ones without
+    /// end, and never a message.
+    fn count_fragments(&mut self, slot: u32, decoder: &mut Decoder) {
+        let fragments = decoder.take_fragments();
+        if fragments == 0 {
+            return;
+        }
+        let Some(socket) = self.sockets.at_mut(slot) else { return };
+        if !socket.count_frames(fragments, &mut self.env) {
+            self.settle(slot);
         }
     }
 

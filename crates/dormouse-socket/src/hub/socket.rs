@@ -14,12 +14,13 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use crate::close::CloseCode;
+use crate::close::{CloseCode, Flood};
 use crate::decoder::{Decoder, Limits};
 use crate::form::Form;
 use crate::frame::ProtocolError;
 use crate::id::{EventMask, SocketId, TopicId};
 use crate::outgoing::Outgoing;
+use crate::rate::Bucket;
 use crate::stream::Stream;
 
 use super::env::Env;
@@ -43,6 +44,8 @@ pub(crate) struct Socket<S> {
     /// The last log event that was sent, queued to be sent, or filtered.
     offset: u64,
     in_flight: u32,
+    sent_messages: Bucket,
+    sent_bytes: Bucket,
     pub(super) feed: Feed,
     pub(super) phase: Phase,
     takes_binary: bool,
@@ -94,6 +97,7 @@ pub(super) enum Verdict {
     Unresponsive,
     Protocol(ProtocolError),
     TooSlow,
+    TooFast(Flood),
     Owner(CloseCode, String),
     Drained,
 }
@@ -124,6 +128,8 @@ impl<S> Socket<S> {
             filter: start.filter,
             offset: start.offset,
             in_flight: 0,
+            sent_messages: Bucket::default(),
+            sent_bytes: Bucket::default(),
             feed: Feed::Waiting,
             phase: Phase::Open,
             takes_binary: start.takes_binary,
@@ -223,6 +229,29 @@ impl<S> Socket<S> {
         let mut buffer = ReadBuf::new(buffer);
         let polled = Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer);
         polled.map_ok(|()| buffer.filled().len())
+    }
+
+    /// Counts frames that the client sent, against its rate. `false`: there were too many, and the
+    /// socket ends. One that is closing is not judged: it has little time left anyway.
+    pub(super) fn count_frames(&mut self, count: u32, env: &mut Env) -> bool {
+        let (rate, now_ns) = (env.config.message_rate, env.now_ns());
+        let is_allowed =
+            self.phase != Phase::Open || self.sent_messages.take(count.into(), rate, now_ns);
+        if !is_allowed {
+            self.judge(Verdict::TooFast(Flood::Messages), env);
+        }
+        is_allowed
+    }
+
+    /// Counts bytes that the client sent, as [`count_frames`](Self::count_frames) does frames.
+    pub(super) fn count_bytes(&mut self, count: usize, env: &mut Env) -> bool {
+        let (rate, now_ns) = (env.config.byte_rate, env.now_ns());
+        let is_allowed =
+            self.phase != Phase::Open || self.sent_bytes.take(count as u64, rate, now_ns);
+        if !is_allowed {
+            self.judge(Verdict::TooFast(Flood::Bytes), env);
+        }
+        is_allowed
     }
 
     /// Notes that the client is alive.

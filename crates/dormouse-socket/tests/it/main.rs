@@ -6,6 +6,7 @@ mod client;
 mod closing;
 mod compression;
 mod events;
+mod floods;
 mod handshake;
 mod messages;
 mod rig;
