@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use dormouse::{Error, Key, Parcel, Receipt};
+use dormouse::{Error, Parcel, Receipt};
 
 use crate::envelope::Envelope;
 use crate::object_ref::ObjectRef;
@@ -14,36 +14,31 @@ use crate::shared::Shared;
 pub(crate) struct Courier {
     sender: ObjectRef,
     shared: Arc<Shared>,
-    parcel: Arc<Parcel>,
+    parcel: Parcel,
     is_settled: bool,
 }
 
 /// Puts a parcel, which is durable at its sender, into its receiver's queue.
 pub(crate) fn send(shared: &Arc<Shared>, sender: ObjectRef, parcel: Parcel) {
-    let parcel = Arc::new(parcel);
-    let courier = Courier {
-        sender,
-        shared: Arc::clone(shared),
-        parcel: Arc::clone(&parcel),
-        is_settled: false,
-    };
-    let receiver: &Key = &parcel.receiver;
+    let receiver = parcel.receiver.clone();
+    let courier = Courier { sender, shared: Arc::clone(shared), parcel, is_settled: false };
     match shared.kinds.get(receiver.kind()) {
         Some(kind) => {
-            let receiver = shared.object(kind, receiver);
+            let receiver = shared.object(kind, &receiver);
             shared.push(&receiver, Envelope::Deliver { courier });
         }
         None => {
             let err = Error::not_found(format!("there is no kind {:?}", receiver.kind()));
-            courier.settle(parcel.refused(err));
+            let receipt = courier.parcel.refused(err);
+            courier.settle(receipt);
         }
     }
 }
 
 impl Courier {
     /// What it carries.
-    pub(crate) fn parcel(&self) -> Arc<Parcel> {
-        Arc::clone(&self.parcel)
+    pub(crate) fn parcel(&self) -> &Parcel {
+        &self.parcel
     }
 
     /// Tells the sender what became of it.

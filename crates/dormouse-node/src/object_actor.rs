@@ -184,7 +184,7 @@ impl ObjectActor {
                 self.hold(outcome, |attached, _| Answer::Socket { socket, attached });
             }
             Envelope::Deliver { courier } => {
-                let outcome = instance.receive(&courier.parcel());
+                let outcome = instance.receive(courier.parcel());
                 self.lane.shared.stats.parcels.add(1);
                 if let Some(err) = outcome.result.as_ref().ok().and_then(Receipt::fault) {
                     self.lane.shared.stats.handler_faults.add(1);

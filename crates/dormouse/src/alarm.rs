@@ -17,21 +17,21 @@ use dormouse_store::Timestamp;
 use rusqlite::Connection;
 
 use crate::error::Error;
+use crate::late_table::LateTable;
 use crate::random::Random;
 
-/// The table of an object's alarms.
-const ALARMS: &str = "dormouse_alarm";
-
-/// Run by the first alarm that is set. In the template, table and index would cost every object of
-/// every kind two pages of its file, and each wake the time to read about them.
-const CREATE_ALARMS: &str = "\
-    CREATE TABLE dormouse_alarm (\
-        name TEXT PRIMARY KEY, \
-        due_ms INTEGER NOT NULL, \
-        attempts INTEGER NOT NULL\
-    ) STRICT, WITHOUT ROWID";
-/// It finds the earliest.
-const CREATE_BY_DUE: &str = "CREATE INDEX dormouse_alarm_by_due ON dormouse_alarm (due_ms)";
+/// The table of an object's alarms, with an index that finds the earliest.
+const ALARMS: LateTable = LateTable {
+    name: "dormouse_alarm",
+    create: &[
+        "CREATE TABLE dormouse_alarm (
+            name TEXT PRIMARY KEY,
+            due_ms INTEGER NOT NULL,
+            attempts INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID",
+        "CREATE INDEX dormouse_alarm_by_due ON dormouse_alarm (due_ms)",
+    ],
+};
 
 const UPSERT_ALARM: &str = "
     INSERT INTO dormouse_alarm (name, due_ms, attempts) VALUES (?1, ?2, ?3)
@@ -83,12 +83,12 @@ pub(crate) fn set(connection: &Connection, name: &str, due: Timestamp) -> Result
 
 /// Takes an alarm back; `false` if there was none of that name.
 pub(crate) fn cancel(connection: &Connection, name: &str) -> Result<bool, Error> {
-    Ok(has_table(connection)? && connection.prepare_cached(DELETE_ALARM)?.execute([name])? > 0)
+    Ok(ALARMS.exists(connection)? && connection.prepare_cached(DELETE_ALARM)?.execute([name])? > 0)
 }
 
 /// When an alarm is to come.
 pub(crate) fn get(connection: &Connection, name: &str) -> Result<Option<Timestamp>, Error> {
-    if !has_table(connection)? {
+    if !ALARMS.exists(connection)? {
         return Ok(None);
     }
     let mut statement = connection.prepare_cached(SELECT_ALARM)?;
@@ -101,7 +101,7 @@ pub(crate) fn get(connection: &Connection, name: &str) -> Result<Option<Timestam
 
 /// The alarm that comes first.
 pub(crate) fn earliest(connection: &Connection) -> Result<Option<Alarm>, Error> {
-    if !has_table(connection)? {
+    if !ALARMS.exists(connection)? {
         return Ok(None);
     }
     let mut statement = connection.prepare_cached(SELECT_EARLIEST)?;
@@ -135,22 +135,8 @@ pub(crate) fn fail(
 }
 
 fn write(connection: &Connection, name: &str, due: Timestamp, attempts: u32) -> Result<(), Error> {
-    if !has_table(connection)? {
-        create_table(connection)?;
-    }
+    ALARMS.ensure(connection)?;
     connection.prepare_cached(UPSERT_ALARM)?.execute((name, due.as_ms(), attempts))?;
-    Ok(())
-}
-
-/// Whether the object ever set an alarm.
-fn has_table(connection: &Connection) -> Result<bool, Error> {
-    Ok(connection.table_exists(None, ALARMS)?)
-}
-
-fn create_table(connection: &Connection) -> Result<(), Error> {
-    for statement in [CREATE_ALARMS, CREATE_BY_DUE] {
-        connection.execute(statement, [])?;
-    }
     Ok(())
 }
 
@@ -183,7 +169,7 @@ mod tests {
         assert_eq!(earliest(&connection).unwrap(), None);
         assert_eq!(get(&connection, "any").unwrap(), None);
         assert!(!cancel(&connection, "any").unwrap());
-        assert!(!has_table(&connection).unwrap());
+        assert!(!ALARMS.exists(&connection).unwrap());
 
         set(&connection, "any", Timestamp::from_ms(7)).unwrap();
 
@@ -196,7 +182,7 @@ mod tests {
     #[test]
     fn the_earliest_alarm_is_found_by_the_index() {
         let connection = Connection::open_in_memory().unwrap();
-        create_table(&connection).unwrap();
+        ALARMS.ensure(&connection).unwrap();
         let mut statement =
             connection.prepare(&format!("EXPLAIN QUERY PLAN {SELECT_EARLIEST}")).unwrap();
         let plan: Vec<String> =

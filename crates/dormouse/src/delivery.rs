@@ -14,21 +14,21 @@ use dormouse_store::Key;
 use rusqlite::Connection;
 
 use crate::error::Error;
+use crate::late_table::LateTable;
 use crate::parcel::Sequence;
 use crate::sql::Sql;
 
 /// The table of senders.
-const RECEIVED: &str = "dormouse_received";
-
-/// Run by the first message. In the template it would cost every object of every kind a page.
-const CREATE_RECEIVED: &str = "
-    CREATE TABLE dormouse_received (
-        kind TEXT NOT NULL,
-        id TEXT NOT NULL,
-        epoch TEXT NOT NULL,
-        sequence INTEGER NOT NULL,
-        PRIMARY KEY (kind, id)
-    ) STRICT, WITHOUT ROWID";
+const RECEIVED: LateTable = LateTable {
+    name: "dormouse_received",
+    create: &["CREATE TABLE dormouse_received (
+            kind TEXT NOT NULL,
+            id TEXT NOT NULL,
+            epoch TEXT NOT NULL,
+            sequence INTEGER NOT NULL,
+            PRIMARY KEY (kind, id)
+        ) STRICT, WITHOUT ROWID"],
+};
 const SELECT_RECEIVED: &str =
     "SELECT sequence FROM dormouse_received WHERE kind = ?1 AND id = ?2 AND epoch = ?3";
 const REPLACE_RECEIVED: &str =
@@ -50,7 +50,7 @@ pub(crate) fn was_received(
     epoch: &str,
     sequence: Sequence,
 ) -> Result<bool, Error> {
-    if !connection.table_exists(None, RECEIVED)? {
+    if !RECEIVED.exists(connection)? {
         return Ok(false);
     }
     let newest: Option<i64> =
@@ -66,10 +66,8 @@ pub(crate) fn note_received(
     epoch: &str,
     sequence: Sequence,
 ) -> Result<(), Error> {
+    RECEIVED.ensure(connection)?;
     let sql = Sql::new(connection);
-    if !connection.table_exists(None, RECEIVED)? {
-        sql.execute(CREATE_RECEIVED, [])?;
-    }
     sql.execute(REPLACE_RECEIVED, (sender.kind(), sender.id(), epoch, sequence.0))?;
     Ok(())
 }

@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::late_table::LateTable;
 use crate::session::Caller;
 use crate::sql::Sql;
 
@@ -38,24 +39,22 @@ const RECORDS_MAX: i64 = 1_000;
 /// new ones come; few, so that no call pays for the keys of a whole day.
 const TRIM_RECORDS_MAX: i64 = 2;
 
-/// The table of an object's answers.
-const ANSWERS: &str = "dormouse_answer";
-
-/// Run by the first call with a key. In the template it would cost every object of every kind two
-/// pages of its file, and each wake the time to read about them. A later form of the table gets a
-/// new name: what is in the old one is worth nothing after a day.
+/// The table of an object's answers. A later form of it gets a new name: what is in the old one is
+/// worth nothing after a day.
 ///
 /// `sequence` is the age: answers are deleted from its low end. `id` stands for user, method and
 /// key, `input` for the input; both are hashes, so nothing that a client sent is kept here but what
 /// it was answered.
-const CREATE_ANSWERS: &str = "
-    CREATE TABLE dormouse_answer (
-        sequence INTEGER PRIMARY KEY,
-        id BLOB NOT NULL UNIQUE,
-        input BLOB NOT NULL,
-        created_ms INTEGER NOT NULL,
-        answer TEXT NOT NULL
-    ) STRICT";
+const ANSWERS: LateTable = LateTable {
+    name: "dormouse_answer",
+    create: &["CREATE TABLE dormouse_answer (
+            sequence INTEGER PRIMARY KEY,
+            id BLOB NOT NULL UNIQUE,
+            input BLOB NOT NULL,
+            created_ms INTEGER NOT NULL,
+            answer TEXT NOT NULL
+        ) STRICT"],
+};
 const SELECT_ANSWER: &str =
     "SELECT input, answer FROM dormouse_answer WHERE id = ?1 AND created_ms > ?2";
 /// An answer under the same id has expired. The new one gets a new place at the end.
@@ -143,7 +142,7 @@ impl Fingerprint {
         connection: &Connection,
         now: Timestamp,
     ) -> Result<Option<String>, Error> {
-        if !has_answers(connection)? {
+        if !ANSWERS.exists(connection)? {
             return Ok(None);
         }
         let found = Sql::new(connection).row(SELECT_ANSWER, (self.id, expired(now)), |row| {
@@ -166,10 +165,8 @@ impl Fingerprint {
         now: Timestamp,
         answer: &str,
     ) -> Result<(), Error> {
+        ANSWERS.ensure(connection)?;
         let sql = Sql::new(connection);
-        if !has_answers(connection)? {
-            sql.execute(CREATE_ANSWERS, [])?;
-        }
         sql.execute(REPLACE_ANSWER, (self.id, self.input, now.as_ms(), answer))?;
         // The only holes between places are where an expired answer was replaced, and what is before
         // such a hole has expired too. So counting places finds no more than it may.
@@ -190,11 +187,6 @@ pub(crate) fn derived_id(caller: &Caller, kind: &str, method: &str, key: &Idempo
     hash.text(method);
     hash.text(&key.0);
     uuid::Builder::from_custom_bytes(hash.finish()).into_uuid()
-}
-
-/// Whether the object was ever called with a key.
-fn has_answers(connection: &Connection) -> Result<bool, Error> {
-    Ok(connection.table_exists(None, ANSWERS)?)
 }
 
 /// When an answer was given that is too old at `now`; in milliseconds since 1970.

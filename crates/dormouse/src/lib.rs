@@ -29,6 +29,7 @@ mod event_log;
 mod event_types;
 mod idempotency;
 mod job;
+mod late_table;
 mod listing;
 mod outbox;
 mod page_limit;

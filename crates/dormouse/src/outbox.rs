@@ -22,6 +22,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::alarm::{RETRIES_MAX, retry_wait};
 use crate::error::Error;
+use crate::late_table::LateTable;
 use crate::parcel::{Message, Receipt, Refused, Sequence};
 use crate::random::Random;
 use crate::sql::Sql;
@@ -49,24 +50,23 @@ const LEASE: Duration = Duration::from_secs(2);
 /// Most receivers that are sent to in one look at what is due.
 const DUE_MAX: i64 = 64;
 
-/// The outbox's table.
-const OUTBOX: &str = "dormouse_outbox";
-
-/// Run by the first message. A sequence is never used twice, so that a receiver can tell a new
-/// message from a repeated one.
-const CREATE_OUTBOX: &str = "
-    CREATE TABLE dormouse_outbox (
-        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-        kind TEXT NOT NULL,
-        id TEXT NOT NULL,
-        message TEXT NOT NULL,
-        attempts INTEGER NOT NULL,
-        due_ms INTEGER
-    ) STRICT";
-const CREATE_BY_RECEIVER: &str =
-    "CREATE INDEX dormouse_outbox_by_receiver ON dormouse_outbox (kind, id)";
-const CREATE_BY_DUE: &str =
-    "CREATE INDEX dormouse_outbox_by_due ON dormouse_outbox (due_ms) WHERE due_ms IS NOT NULL";
+/// The outbox's table. A sequence is never used twice, so that a receiver can tell a new message from
+/// a repeated one.
+const OUTBOX: LateTable = LateTable {
+    name: "dormouse_outbox",
+    create: &[
+        "CREATE TABLE dormouse_outbox (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL,
+            id TEXT NOT NULL,
+            message TEXT NOT NULL,
+            attempts INTEGER NOT NULL,
+            due_ms INTEGER
+        ) STRICT",
+        "CREATE INDEX dormouse_outbox_by_receiver ON dormouse_outbox (kind, id)",
+        "CREATE INDEX dormouse_outbox_by_due ON dormouse_outbox (due_ms) WHERE due_ms IS NOT NULL",
+    ],
+};
 const COUNT_MESSAGES: &str = "SELECT count(*) FROM dormouse_outbox";
 const SELECT_EARLIEST: &str = "
     SELECT due_ms FROM dormouse_outbox WHERE due_ms IS NOT NULL ORDER BY due_ms LIMIT 1";
@@ -114,7 +114,7 @@ struct Head {
 impl Outbox {
     /// The outbox of an object that becomes resident.
     pub(crate) fn read(connection: &Connection) -> Result<Outbox, Error> {
-        let bounds = if connection.table_exists(None, OUTBOX)? {
+        let bounds = if OUTBOX.exists(connection)? {
             let messages: i64 =
                 connection.prepare_cached(COUNT_MESSAGES)?.query_row([], |row| row.get(0))?;
             let messages = u64::try_from(messages).unwrap_or(0);
@@ -162,8 +162,8 @@ impl Outbox {
                 "too many messages of this object wait for their receivers; try again later",
             ));
         }
-        if self.bounds.messages == 0 && !connection.table_exists(None, OUTBOX)? {
-            create(connection)?;
+        if self.bounds.messages == 0 {
+            OUTBOX.ensure(connection)?;
         }
         let is_first = head(connection, receiver)?.is_none();
         let due = is_first.then(|| after(now, LEASE));
@@ -292,13 +292,6 @@ impl Outbox {
         }
         Ok(())
     }
-}
-
-fn create(connection: &Connection) -> Result<(), Error> {
-    for statement in [CREATE_OUTBOX, CREATE_BY_RECEIVER, CREATE_BY_DUE] {
-        Sql::new(connection).execute(statement, [])?;
-    }
-    dead_letters::create(connection)
 }
 
 fn earliest(connection: &Connection) -> Result<Option<Timestamp>, Error> {

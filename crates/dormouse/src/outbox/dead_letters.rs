@@ -5,22 +5,23 @@ use rusqlite::{Connection, Row};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::late_table::LateTable;
 use crate::sql::Sql;
 
 /// Most messages that are kept after they were given up; the oldest goes for the newest.
 const DEAD_LETTERS_MAX: i64 = 1_000;
 
-const DEAD_LETTERS: &str = "dormouse_dead_letter";
-
-const CREATE_DEAD_LETTERS: &str = "
-    CREATE TABLE dormouse_dead_letter (
-        sequence INTEGER PRIMARY KEY,
-        kind TEXT NOT NULL,
-        id TEXT NOT NULL,
-        message TEXT NOT NULL,
-        error TEXT NOT NULL,
-        given_up_ms INTEGER NOT NULL
-    ) STRICT";
+const DEAD_LETTERS: LateTable = LateTable {
+    name: "dormouse_dead_letter",
+    create: &["CREATE TABLE dormouse_dead_letter (
+            sequence INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL,
+            id TEXT NOT NULL,
+            message TEXT NOT NULL,
+            error TEXT NOT NULL,
+            given_up_ms INTEGER NOT NULL
+        ) STRICT"],
+};
 const INSERT_DEAD_LETTER: &str = "
     INSERT INTO dormouse_dead_letter (sequence, kind, id, message, error, given_up_ms)
     SELECT sequence, kind, id, message, ?2, ?3 FROM dormouse_outbox WHERE sequence = ?1";
@@ -48,10 +49,6 @@ pub struct DeadLetter {
     pub given_up_at: Timestamp,
 }
 
-pub(super) fn create(connection: &Connection) -> Result<(), Error> {
-    Sql::new(connection).execute(CREATE_DEAD_LETTERS, []).map(|_| ())
-}
-
 /// Moves a message out of the way of those behind it.
 pub(super) fn bury(
     connection: &Connection,
@@ -59,6 +56,7 @@ pub(super) fn bury(
     error: &Error,
     now: Timestamp,
 ) -> Result<(), Error> {
+    DEAD_LETTERS.ensure(connection)?;
     let sql = Sql::new(connection);
     let error = format!("{}: {error}", error.code().as_str());
     sql.execute(INSERT_DEAD_LETTER, (sequence, error, now.as_ms()))?;
@@ -72,7 +70,7 @@ pub(crate) fn dead_letters(
     connection: &Connection,
     limit: usize,
 ) -> Result<Vec<DeadLetter>, Error> {
-    if !connection.table_exists(None, DEAD_LETTERS)? {
+    if !DEAD_LETTERS.exists(connection)? {
         return Ok(Vec::new());
     }
     let read = |row: &Row<'_>| {

@@ -2,7 +2,7 @@ use super::*;
 
 fn plan(statement: &str) -> Vec<String> {
     let connection = Connection::open_in_memory().unwrap();
-    create(&connection).unwrap();
+    OUTBOX.ensure(&connection).unwrap();
     let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
     let parameters = vec![1; explained.parameter_count()];
     explained
