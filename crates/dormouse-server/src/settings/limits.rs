@@ -29,7 +29,7 @@ pub(crate) struct LimitArgs {
     #[arg(long, env = "DORMOUSE_CONNECTIONS_PER_SECOND_MAX", value_name = "N")]
     pub(crate) connections_per_second_max: Option<u32>,
     /// Most messages per second, and at once, that a socket may send; fragments, pings and pongs
-    /// count [default: 50000, more than one object answers].
+    /// count [default: 131072, a message of 8 MiB in fragments of 64 bytes].
     #[arg(long, env = "DORMOUSE_MESSAGES_PER_SECOND_MAX", value_name = "N")]
     pub(crate) messages_per_second_max: Option<u32>,
     /// Most bytes per second, and at once, that a socket may send; one message of the largest size
@@ -108,7 +108,7 @@ impl LimitArgs {
             )?,
             messages_per_second_max: rate(
                 "messages_per_second_max",
-                self.messages_per_second_max.unwrap_or(50_000),
+                self.messages_per_second_max.unwrap_or(131_072),
             )?,
             bytes_per_second_max: NonZeroU64::new(self.bytes_per_second_max.unwrap_or(128 << 20))
                 .filter(|bytes| bytes.get() >= BYTES_PER_SECOND_MIN)
