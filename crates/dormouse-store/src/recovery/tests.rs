@@ -1,5 +1,7 @@
 //! Crashes at every operation, and what is left after them.
 
+mod first_start;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +12,9 @@ use crate::commit_log::{Position, Unavailable};
 use crate::disk::faulty::{Fault, FaultyDisk, Loss};
 use crate::error::{OpenError, StoreError};
 use crate::harness::{add, add_text, entries, entry, fast_folder, integrity, key, options, tally};
-use crate::journal::Background;
 use crate::object_file::{Access, ObjectFile};
 use crate::options::Durability;
-use crate::store::{Ground, Store};
+use crate::store::Store;
 use crate::template::Template;
 
 const NAMES: [&str; 2] = ["a", "b"];
@@ -104,6 +105,8 @@ impl Run {
     /// Does what the node and the threads do when the journal is full.
     fn make_room(&mut self) -> Result<(), Over> {
         for name in NAMES {
+            // The writer's thread may not have had its turn yet.
+            self.wait(name)?;
             if self.object(name)?.backfill_due() {
                 self.backfill(name)?;
             }
@@ -382,72 +385,6 @@ fn a_header_that_a_recovery_has_wiped_does_not_come_back() {
         let healthy = FaultyDisk::new(dir.path(), 1);
         let outcome = Outcome { histories, acknowledged, was_released };
         verify(dir.path(), &healthy, &outcome, &format!("crash at {at} of the recovery"));
-    }
-}
-
-/// A segment that another process made has a name that only the page cache may know.
-#[test]
-fn what_is_written_after_a_first_start_that_was_cut_short_is_kept() {
-    let open_by_hand = |disk: &FaultyDisk, folder: &Path| {
-        let disk = Arc::new(disk.clone());
-        let (log, background, too_early) = (None, Background::ByHand, None);
-        let ground = Ground { disk, log, background, too_early };
-        Store::open_standing_on(ground, options(folder).0)
-    };
-    let start = |disk: &FaultyDisk, folder: &Path| {
-        let Ok(store) = open_by_hand(disk, folder) else { return };
-        _ = store.step_preparer();
-    };
-    let dir = fast_folder();
-    let dry = FaultyDisk::new(dir.path(), 1);
-    start(&dry, dir.path());
-    for at in 1..=dry.operations() {
-        let dir = fast_folder();
-        let cut_short = FaultyDisk::new(dir.path(), 1);
-        cut_short.plan(Fault::Crash { at });
-        start(&cut_short, dir.path());
-        cut_short.crash(Loss::Nothing);
-        let disk = cut_short.restart(1);
-        let store = open_by_hand(&disk, dir.path()).unwrap();
-        let mut object = store.open_object(&key("a"), &tally()).unwrap();
-        // Into the second segment, if there is one: nobody makes another.
-        let mut written = 0;
-        while store.stats().segments_in_use == 0
-            && add_text(&mut object, written, &"x".repeat(10_000)).is_ok()
-        {
-            assert!(store.step_writer());
-            written += 1;
-        }
-        assert!(written > 0 && object.newest_position() == store.commit_log().durable());
-        disk.kill();
-        drop((object, store));
-        disk.crash(Loss::Everything);
-
-        let store = crate::harness::open(dir.path());
-        let mut object = store.open_object(&key("a"), &tally()).unwrap();
-        assert_eq!(entries(&mut object), (0..written).collect::<Vec<_>>(), "crash at {at}");
-    }
-}
-
-/// Names reach the disk in any order: one that says that the folder is complete comes after the rest.
-#[test]
-fn a_first_start_that_is_cut_short_anywhere_is_done_again() {
-    let dir = fast_folder();
-    let dry = FaultyDisk::new(dir.path(), 1);
-    drop(crate::harness::open_on(Arc::new(dry.clone()), dir.path()).unwrap());
-    for at in 1..=dry.operations() {
-        for seed in 1..=12 {
-            let dir = fast_folder();
-            let disk = FaultyDisk::new(dir.path(), seed);
-            disk.plan(Fault::Crash { at });
-            drop(crate::harness::open_on(Arc::new(disk.clone()), dir.path()));
-
-            disk.crash(Loss::Some);
-
-            let again = FaultyDisk::new(dir.path(), seed);
-            let opened = crate::harness::open_on(Arc::new(again), dir.path());
-            assert!(opened.is_ok(), "crash at {at}, seed {seed}: {:?}", opened.err());
-        }
     }
 }
 
