@@ -18,6 +18,9 @@ const WRITE_ALIGN: u64 = 4096;
 /// A batch waits for as many records as the last one had, but no longer than so many syncs take.
 const WAIT_SYNCS_MAX: u32 = 2;
 
+/// Nor for longer than this: one sync that stalled says nothing about those who come next.
+const WAIT_MAX: Duration = Duration::from_millis(1);
+
 /// Buffers that have grown past this after a burst are given back.
 const BUFFER_BYTES_KEPT: usize = 8 << 20;
 
@@ -203,9 +206,11 @@ impl Shared {
     /// journal stops and nothing is left.
     fn wait_for_batch(&self, batch: &mut Batch, pace: Pace) -> bool {
         let mut queue = self.queue.lock();
-        if queue.batch.ends.len() < pace.records && !queue.stopping {
+        let wait = pace.sync_time.saturating_mul(WAIT_SYNCS_MAX).min(WAIT_MAX);
+        // In mode `os` there is no sync to share.
+        if queue.batch.ends.len() < pace.records && !queue.stopping && !wait.is_zero() {
             queue.writer_waits_for = Some(pace.records);
-            self.queued.wait_for(&mut queue, pace.sync_time * WAIT_SYNCS_MAX);
+            self.queued.wait_for(&mut queue, wait);
         }
         while queue.batch.ends.is_empty() {
             if queue.stopping {

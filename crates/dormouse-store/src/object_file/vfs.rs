@@ -62,8 +62,7 @@ impl WalBuffer {
         let mut bytes = self.0.lock();
         let end = offset + written.len();
         if end > bytes.len() {
-            let missing = end.saturating_sub(bytes.capacity());
-            if missing > 0 {
+            if end > bytes.capacity() {
                 // Not doubled: most buffers stay small, and there are many.
                 let len = bytes.len();
                 bytes.reserve_exact(end - len + (len / 2).max(GROWTH_BYTES_MIN));
