@@ -2,7 +2,6 @@
 
 import { type Call, type CallOptions, Calls } from "./calls.js";
 import { Connection, type ConnectionState, IDLE } from "./connection.js";
-import { DormouseError } from "./errors.js";
 import { ID_FIELDS, type Kinds } from "./generated.js";
 import type { Arguments, InputOf, KindMap, KindName, ListingName, OutputOf } from "./kinds.js";
 import { Listeners } from "./listeners.js";
@@ -64,13 +63,8 @@ export class Client<K extends KindMap<K> = Kinds> {
     return this.#stateListeners.add(listener);
   }
 
-  /**
-   * An object. Nothing is opened by this: see {@link ObjectHandle}.
-   *
-   * Throws a {@link DormouseError} with `BAD_REQUEST` for an id that no address can have: an empty one, `.` and `..`.
-   */
+  /** An object. Nothing is opened by this: see {@link ObjectHandle}. */
   object<N extends KindName<K>>(kind: N, id: string, options: ObjectOptions = {}): ObjectHandle<K, N> {
-    if (/^\.{0,2}$/.test(id)) throw new DormouseError("BAD_REQUEST", `no object can be called "${id}"`);
     const key = `${kind}/${encodeURIComponent(id)}`;
     const idField = (this.#options.idFields ?? ID_FIELDS as Readonly<Record<string, string>>)[kind] ?? "id";
     const describe = (method: string, input: unknown, callOptions: CallOptions): Call => ({

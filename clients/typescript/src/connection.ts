@@ -59,10 +59,13 @@ export interface Surface {
   readonly unused: () => void;
 }
 
+/** Gets events; those with `isPast` happened before it began to watch. */
+export type FrameListener = (event: Frame, isPast: boolean) => void;
+
 /** Someone who gets events. */
 interface Watcher {
   readonly type: string;
-  readonly listener: (event: Frame) => void;
+  readonly listener: FrameListener;
   /** Replaces the back-off by this delay. */
   readonly reconnectIntervalMs: number;
   /** Whether it has what came before it. */
@@ -130,7 +133,7 @@ export class Connection {
   }
 
   /** Opens the connection and hands events on, the whole state first, until the function that it gives is called. */
-  watch(type: string, listener: (event: Frame) => void, reconnectIntervalMs: number = Infinity): () => void {
+  watch(type: string, listener: FrameListener, reconnectIntervalMs: number = Infinity): () => void {
     const watcher: Watcher = { type, listener, reconnectIntervalMs, isCurrent: false };
     this.#watchers.add(watcher);
     clearTimeout(this.#lingering);
@@ -246,7 +249,7 @@ export class Connection {
       this.#replayChars += chars;
       if (this.#replayChars > REPLAY_CHARS_MAX) this.#replay = null;
     }
-    for (const watcher of this.#watchers) if (watcher.isCurrent) this.#hand(frame, watcher);
+    for (const watcher of this.#watchers) if (watcher.isCurrent) this.#hand(frame, watcher, false);
     this.#show({ lastUpdate: new Date() });
   }
 
@@ -261,12 +264,12 @@ export class Connection {
       this.input({ type: "refresh" });
       return;
     }
-    for (const frame of [...replay]) for (const watcher of late) this.#hand(frame, watcher);
+    for (const frame of [...replay]) for (const watcher of late) this.#hand(frame, watcher, true);
   }
 
-  #hand(frame: Frame, watcher: Watcher): void {
+  #hand(frame: Frame, watcher: Watcher, isPast: boolean): void {
     if ((watcher.type === "*" || watcher.type === frame.type) && this.#watchers.has(watcher)) {
-      safely(() => watcher.listener(frame));
+      safely(() => watcher.listener(frame, isPast));
     }
   }
 

@@ -2,7 +2,7 @@
 
 import type { Call, CallOptions } from "./calls.js";
 import type { ObjectOptions } from "./client.js";
-import { type Connection, type ConnectionState, IDLE } from "./connection.js";
+import { type Connection, type ConnectionState, type FrameListener, IDLE } from "./connection.js";
 import { DormouseError } from "./errors.js";
 import type {
   Arguments,
@@ -66,11 +66,14 @@ export class ObjectHandle<K extends KindMap<K>, N extends KindName<K>> implement
 
   /**
    * Calls `listener` with each event of a type, or with every event for `*`, until the function that it gives is called.
-   * Opens the connection if nobody has.
+   * Opens the connection if nobody has. If somebody has, the whole state and the events since come first, with `isPast`: they
+   * say how things are, and are no news.
    */
-  on<T extends EventType<K, N> | "*">(type: T, listener: (event: EventOfType<K, N, T>) => void): () => void {
-    const { reconnectIntervalMs } = this.#options;
-    return this.#pool.open().watch(type, (frame) => listener(frame as unknown as EventOfType<K, N, T>), reconnectIntervalMs);
+  on<T extends EventType<K, N> | "*">(
+    type: T,
+    listener: (event: EventOfType<K, N, T>, isPast: boolean) => void,
+  ): () => void {
+    return this.#pool.open().watch(type, listener as unknown as FrameListener, this.#options.reconnectIntervalMs);
   }
 
   /**

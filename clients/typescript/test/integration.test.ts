@@ -222,14 +222,19 @@ test("all who watch an object share one socket, which goes when the last one lea
   const { client, counter, events, stop } = watched();
   await until(() => events.length === 1);
   const late: CounterEventHere[] = [];
+  const past: boolean[] = [];
   await elsewhere(counter.id);
   await until(() => events.length === 2);
 
-  const stopLate = client.object("counter", counter.id).on("*", (event) => late.push(event));
+  const stopLate = client.object("counter", counter.id).on("*", (event, isPast) => {
+    late.push(event);
+    past.push(isPast);
+  });
   await elsewhere(counter.id);
   await until(() => late.length === 3);
 
   expect(late).toEqual(events);
+  expect(past).toEqual([true, true, false]);
   expect(await server.metric("dormouse_sockets_open")).toBe(1);
   stop();
   stopLate();
@@ -342,8 +347,25 @@ test("a token is asked for anew by every connection and call, and goes where tok
   expect(headers.at(-1)).toBe("Bearer other");
 });
 
-test("a name that no address can have is refused before anything is sent", () => {
-  for (const id of ["", ".", ".."]) expect(() => connect().object("counter", id)).toThrow(DormouseError);
+test.each(["", ".", "..", "x".repeat(257)])("a name that no address can have, %j, is refused for good", async (id) => {
+  const counter = connect().object("counter", id);
+  const stop = counter.connect();
+  await until(() => counter.state.status === "closed");
+
+  expect(counter.state.error?.code).toMatch(/BAD_REQUEST|NOT_FOUND/);
+  stop();
+});
+
+test.each(["a/b?c#d%", "with space", "ünï-🐭", "x".repeat(256)])("a name such as %j leads to its object", async (id) => {
+  const counter = connect().object("counter", id);
+  const events: CounterEventHere[] = [];
+  const stop = counter.on("*", (event) => events.push(event));
+  await until(() => events.length === 1);
+  await elsewhere(id);
+  await until(() => events.length === 2);
+
+  expect(events[1]?.metadata.name).toBe(id);
+  stop();
 });
 
 test("a client's state is that of the connection that needs attention most", async () => {
