@@ -1,6 +1,10 @@
 // What must compile, and what must not. Checked by `npm run typecheck`; never run.
 
-import { createClient, type CounterEvent, type CounterValue, type KindMap, type NoteData, type NoteDeleted, type NoteList } from "../src/index.js";
+import { QueryClient, useInfiniteQuery, useMutation, useQuery } from "@tanstack/react-query";
+
+import { createClient, type CounterEvent, type CounterHistory, type CounterValue, type KindMap, type NoteData, type NoteDeleted, type NoteList } from "../src/index.js";
+import { createHooks, useCounterWebSocket, useNoteWebSocket, useObject } from "../src/react.js";
+import { createQueries } from "../src/tanstack.js";
 
 /** Compiles only if both are the same type. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -75,4 +79,47 @@ export async function kindsOfMyOwn(): Promise<void> {
   same<typeof result, { yes: number }>(true);
   // @ts-expect-error a counter is not among them
   own.object("counter", "a");
+}
+
+const { useObject: usePoll } = createHooks<Polls>();
+
+export function useEverything(): void {
+  const { value, call, lastUpdate } = useCounterWebSocket("a", {
+    onUpdate: (update) => {
+      same<typeof update.previousValue, number>(true);
+      // @ts-expect-error the whole state is no update
+      if (update.type === "initial") return;
+    },
+  });
+  same<typeof value, number | undefined>(true);
+  same<typeof lastUpdate, Date | null>(true);
+  void call("increment", { amount: 1 });
+  // @ts-expect-error there is no such method
+  void call("create", { title: "" });
+  const found = useNoteWebSocket("a").note;
+  same<typeof found, NoteData | null | undefined>(true);
+  const { lastEvent } = useObject("counter", "a");
+  same<NonNullable<typeof lastEvent>["value"], number>(true);
+  // @ts-expect-error there is no such kind
+  useObject("poll", "a");
+  const poll = usePoll("poll", "a").lastEvent;
+  same<NonNullable<typeof poll>["yes"], number>(true);
+}
+
+export function useQueries(): void {
+  const queries = createQueries(client, new QueryClient());
+  const value = useQuery(queries.query("counter", "a", "getValue")).data;
+  same<typeof value, CounterValue | undefined>(true);
+  const list = useQuery(queries.listing("note", "list", { limit: 2 })).data;
+  same<typeof list, NoteList | undefined>(true);
+  const pages = useInfiniteQuery(queries.pages("counter", "a", "getHistory", { limit: 20 })).data?.pages;
+  same<typeof pages, CounterHistory[] | undefined>(true);
+  const { mutate } = useMutation(queries.mutation("note", "a", "update"));
+  mutate({ title: "b" });
+  // @ts-expect-error a title is a text
+  mutate({ title: 7 });
+  // @ts-expect-error a mutation is not a query
+  queries.query("counter", "a", "increment");
+  // @ts-expect-error a query is not a mutation
+  queries.mutation("counter", "a", "getValue");
 }
