@@ -8,6 +8,10 @@ default:
 start *args:
     scripts/start.sh {{ args }}
 
+# Start the server on http://127.0.0.1:8094 and the demo on http://localhost:3014.
+demo *args:
+    scripts/demo.sh {{ args }}
+
 # Run all tests.
 test:
     scripts/test.sh

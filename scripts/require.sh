@@ -51,6 +51,16 @@ require_npm_packages() {
     fi
 }
 
+# The TypeScript client, built: pages and tests use it as the package that it is. `vite`, `vitest` and `tsdown` need this Node.
+require_client() {
+    if ! node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major > 20 || (major == 20 && minor >= 19) ? 0 : 1)' 2>/dev/null; then
+        echo "error: the TypeScript client needs Node 20.19 or newer; node is $(node --version 2>/dev/null || echo missing)" >&2
+        return 1
+    fi
+    require_npm_packages clients/typescript
+    npm run --prefix clients/typescript --silent build -- --logLevel warn
+}
+
 # Python, and what a requirements file names, in a virtual environment. Prints nothing if all is there.
 require_python_packages() {
     local requirements=$1
