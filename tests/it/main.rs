@@ -21,6 +21,7 @@ mod crash;
 mod disk;
 mod docs;
 mod draining;
+mod event_classes;
 mod event_stream;
 mod faults;
 mod flat_api;

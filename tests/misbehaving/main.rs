@@ -1,7 +1,8 @@
-//! `dormouse` with two more kinds: `faulty`, which does everything a kind must not do, and `account`,
-//! which shows every message that is lost or doubled.
+//! `dormouse` with more kinds: `faulty`, which does everything a kind must not do, `account`, which
+//! shows every message that is lost or doubled, and `board`, whose events are of every class.
 
 mod account;
+mod board;
 mod faulty;
 
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use dormouse::Kinds;
 use dormouse_kinds::{Counter, Note};
 
 use crate::account::Account;
+use crate::board::Board;
 use crate::faulty::Faulty;
 
 fn main() -> ExitCode {
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
         .and_then(Kinds::register::<Note>)
         .and_then(Kinds::register::<Faulty>)
         .and_then(Kinds::register::<Account>)
+        .and_then(Kinds::register::<Board>)
         .expect("the kinds are valid");
     dormouse_server::run(kinds)
 }

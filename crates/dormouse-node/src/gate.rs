@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use dormouse::{Attached, Audience, Effect, EncodedEvent, Error, Receipt, Timestamp};
+use dormouse::{Attached, Audience, Effect, EncodedEvent, Error, EventClass, Receipt, Timestamp};
 use dormouse_socket::{
     Batch, BatchBuilder, CloseCode, EventEpoch, SocketId, ToHub, TopicId, text_frame,
 };
@@ -293,6 +293,11 @@ fn builder(epoch: Epoch) -> BatchBuilder {
 }
 
 fn push_event(batch: &mut BatchBuilder, event: &EncodedEvent, except: Option<SocketId>) {
-    let type_index = event.type_index.unwrap_or(TYPE_WITHOUT_BIT);
-    batch.event(event.offset.map(|offset| offset.get()), type_index, except, &event.json);
+    match &event.class {
+        EventClass::Log { offset, type_index } => {
+            batch.log(offset.get(), type_index.unwrap_or(TYPE_WITHOUT_BIT), &event.json)
+        }
+        EventClass::Latest { key } => batch.latest(Arc::clone(key), except, &event.json),
+        EventClass::Lossy => batch.lossy(except, &event.json),
+    };
 }

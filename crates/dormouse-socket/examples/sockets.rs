@@ -73,7 +73,7 @@ impl Owner for Counter {
     fn message(&self, _socket: &mut SocketCx<'_, ()>, _text: &str) {
         self.offset.set(self.offset.get() + 1);
         let mut batch = BatchBuilder::new();
-        batch.event(Some(self.offset.get()), 0, None, &self.event);
+        batch.log(self.offset.get(), 0, &self.event);
         self.hub.send(ToHub::Publish { topic: TOPIC, batch: batch.finish() });
     }
 

@@ -32,6 +32,7 @@ struct Inner {
     /// Types of the log events in it.
     types: u128,
     has_exceptions: bool,
+    has_latest: bool,
     first_offset: Option<u64>,
     last_offset: Option<u64>,
     /// The same events in other forms, by [`Form::index`], once a socket needed them. `None` inside:
@@ -46,14 +47,24 @@ pub(crate) struct Run {
     pub(crate) frames: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Event {
     /// Where its frame ends in `bytes`; it begins where the one before ends.
     end: usize,
-    /// Position in the log; `None` is transient.
-    offset: Option<u64>,
-    type_index: u8,
+    class: Class,
+    /// Who does not get it.
     except: Option<SocketId>,
+}
+
+/// What becomes of an event when its reader is behind.
+#[derive(Clone, Debug)]
+enum Class {
+    /// It is fetched from the log later. The type is its bit in an [`EventMask`].
+    Log { offset: u64, type_index: u8 },
+    /// It waits until a later one of the same key takes its place.
+    Latest { key: Arc<str> },
+    /// It is dropped.
+    Lossy,
 }
 
 impl BatchBuilder {
@@ -67,34 +78,50 @@ impl BatchBuilder {
         BatchBuilder { inner: Inner { epoch, ..Inner::default() } }
     }
 
-    /// Appends one event as a text frame.
+    /// Appends an event of the log as a text frame. They must come in order and without holes.
     ///
-    /// * `offset` is its position in the log. Log events must come in order and without holes.
-    ///   `None` is a transient event: never filtered, and dropped for a socket that is behind.
+    /// * `offset` is its position in the log.
     /// * `type_index` is the bit of its type in an [`EventMask`].
-    /// * `except` is a socket that does not get it, such as that of a user who is typing. A socket
-    ///   that is refilled gets log events all the same.
-    pub fn event(
+    pub fn log(&mut self, offset: u64, type_index: u8, json: &str) -> &mut BatchBuilder {
+        let inner = &mut self.inner;
+        debug_assert!(
+            inner.last_offset.is_none_or(|last| last + 1 == offset),
+            "log events come in order and without holes"
+        );
+        inner.first_offset = inner.first_offset.or(Some(offset));
+        inner.last_offset = Some(offset);
+        inner.types |= 1_u128.checked_shl(type_index.into()).unwrap_or(0);
+        self.push(Class::Log { offset, type_index }, None, json)
+    }
+
+    /// Appends an event that is in no log as a text frame: never filtered, and dropped for a socket
+    /// that is behind. `except` is a socket that does not get it, such as that of a user who types.
+    pub fn lossy(&mut self, except: Option<SocketId>, json: &str) -> &mut BatchBuilder {
+        self.push(Class::Lossy, except, json)
+    }
+
+    /// Appends an event that is in no log as a text frame: never filtered, and for a socket that is
+    /// behind kept until it can be written or a later one of the same key takes its place. One
+    /// socket keeps at most [`LATEST_BYTES_MAX`](crate::LATEST_BYTES_MAX) of them, the keys that
+    /// came last.
+    ///
+    /// `except` is a socket that does not get it, such as that of a user whose pointer moves.
+    pub fn latest(
         &mut self,
-        offset: Option<u64>,
-        type_index: u8,
+        key: Arc<str>,
         except: Option<SocketId>,
         json: &str,
     ) -> &mut BatchBuilder {
+        self.inner.has_latest = true;
+        self.push(Class::Latest { key }, except, json)
+    }
+
+    fn push(&mut self, class: Class, except: Option<SocketId>, json: &str) -> &mut BatchBuilder {
         let inner = &mut self.inner;
         inner.bytes.reserve(SERVER_HEADER_BYTES_MAX + json.len());
         push_frame(&mut inner.bytes, Opcode::Text, json.as_bytes());
-        if let Some(offset) = offset {
-            debug_assert!(
-                inner.last_offset.is_none_or(|last| last + 1 == offset),
-                "log events come in order and without holes"
-            );
-            inner.first_offset = inner.first_offset.or(Some(offset));
-            inner.last_offset = Some(offset);
-            inner.types |= 1_u128.checked_shl(type_index.into()).unwrap_or(0);
-        }
         inner.has_exceptions |= except.is_some();
-        inner.events.push(Event { end: inner.bytes.len(), offset, type_index, except });
+        inner.events.push(Event { end: inner.bytes.len(), class, except });
         self
     }
 
@@ -133,11 +160,12 @@ impl Batch {
         for Batch { inner } in batches {
             let start = joined.bytes.len();
             joined.bytes.extend_from_slice(&inner.bytes);
-            let moved = inner.events.iter().map(|event| Event { end: start + event.end, ..*event });
+            let moved = inner.events.iter().map(|event| event.ending_at(start + event.end));
             joined.events.extend(moved);
             joined.epoch = inner.epoch;
             joined.types |= inner.types;
             joined.has_exceptions |= inner.has_exceptions;
+            joined.has_latest |= inner.has_latest;
             joined.first_offset = joined.first_offset.or(inner.first_offset);
             joined.last_offset = inner.last_offset.or(joined.last_offset);
         }
@@ -162,12 +190,12 @@ impl Batch {
         let mut events = Vec::with_capacity(inner.events.len());
         let mut start = 0;
         for event in &inner.events {
-            let id = event.offset.map(|offset| EventId { epoch: inner.epoch, offset });
+            let id = event.offset().map(|offset| EventId { epoch: inner.epoch, offset });
             if let Some(frame) = ServerFrame::parse(&inner.bytes[start..event.end]) {
                 event_stream::push_event(&mut bytes, frame, id);
             }
             start = event.end;
-            events.push(Event { end: bytes.len(), ..*event });
+            events.push(event.ending_at(bytes.len()));
         }
         let inner = Inner { bytes, events, forms: Default::default(), ..*inner };
         Batch { inner: Arc::new(inner) }
@@ -181,7 +209,7 @@ impl Batch {
         for event in &inner.events {
             has_deflated |= deflater.push_frame(&mut bytes, &inner.bytes[start..event.end], window);
             start = event.end;
-            events.push(Event { end: bytes.len(), ..*event });
+            events.push(event.ending_at(bytes.len()));
         }
         deflater.forget_payload();
         if !has_deflated {
@@ -232,22 +260,32 @@ impl Batch {
         !self.inner.has_exceptions && self.inner.types & !filter.0 == 0
     }
 
-    /// Finds what `socket` gets: log events after `after` that `filter_at` their offset lets
-    /// through, and the transient events.
+    /// Whether events in it wait by key for sockets that are behind.
+    pub(crate) fn has_latest(&self) -> bool {
+        self.inner.has_latest
+    }
+
+    /// Finds what `socket` gets of the bytes from `from` on, where a frame must begin: log events
+    /// after `after` that `filter_at` their offset lets through, and lossy events. The events of
+    /// [`latest`](Self::latest) are not among them.
     pub(crate) fn runs(
         &self,
         socket: SocketId,
+        from: usize,
         after: u64,
         filter_at: impl Fn(u64) -> EventMask,
     ) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         let mut start = 0;
         for event in &self.inner.events {
-            let passes = event.except != Some(socket)
-                && event.offset.is_none_or(|offset| {
-                    offset > after && filter_at(offset).contains(event.type_index)
-                });
-            if passes {
+            let passes = match event.class {
+                Class::Log { offset, type_index } => {
+                    offset > after && filter_at(offset).contains(type_index)
+                }
+                Class::Latest { .. } => false,
+                Class::Lossy => true,
+            };
+            if passes && start >= from && event.except != Some(socket) {
                 match runs.last_mut() {
                     Some(run) if run.bytes.end == start => {
                         run.bytes.end = event.end;
@@ -259,6 +297,25 @@ impl Batch {
             start = event.end;
         }
         runs
+    }
+
+    /// The events for `socket` that wait by key, each with its frame, in the bytes from `from` on.
+    pub(crate) fn latest(
+        &self,
+        socket: SocketId,
+        from: usize,
+    ) -> impl Iterator<Item = (&Arc<str>, &[u8])> {
+        let events = if self.inner.has_latest { self.inner.events.as_slice() } else { &[] };
+        let mut start = 0;
+        events.iter().filter_map(move |event| {
+            let begin = std::mem::replace(&mut start, event.end);
+            match &event.class {
+                Class::Latest { key } if begin >= from && event.except != Some(socket) => {
+                    Some((key, &self.inner.bytes[begin..event.end]))
+                }
+                Class::Latest { .. } | Class::Log { .. } | Class::Lossy => None,
+            }
+        })
     }
 
     /// Where the frame ends that the byte before `at` belongs to. A frame's end is its own answer.
@@ -277,12 +334,27 @@ impl Batch {
             if start >= range.end {
                 break;
             }
-            if start >= range.start && event.offset.is_some() {
-                return event.offset;
+            if start >= range.start && event.offset().is_some() {
+                return event.offset();
             }
             start = event.end;
         }
         None
+    }
+}
+
+impl Event {
+    /// Position in the log, if it is in it.
+    fn offset(&self) -> Option<u64> {
+        match self.class {
+            Class::Log { offset, .. } => Some(offset),
+            Class::Latest { .. } | Class::Lossy => None,
+        }
+    }
+
+    /// The same event, with its frame elsewhere.
+    fn ending_at(&self, end: usize) -> Event {
+        Event { end, ..self.clone() }
     }
 }
 
@@ -301,11 +373,7 @@ mod tests {
     /// Frames of 3 bytes: log events 5 (type 0), 6 (type 1), a transient one, 7 (type 0).
     fn batch() -> Batch {
         let mut builder = BatchBuilder::new();
-        builder
-            .event(Some(5), 0, None, "a")
-            .event(Some(6), 1, None, "b")
-            .event(None, 1, Some(socket(9)), "c")
-            .event(Some(7), 0, None, "d");
+        builder.log(5, 0, "a").log(6, 1, "b").lossy(Some(socket(9)), "c").log(7, 0, "d");
         builder.finish()
     }
 
@@ -323,7 +391,7 @@ mod tests {
     fn runs_leave_out_what_is_filtered_known_or_not_for_this_socket() {
         let batch = batch();
         let runs = |slot, after, filter| -> Vec<(Range<usize>, u64)> {
-            let runs = batch.runs(socket(slot), after, |_| filter);
+            let runs = batch.runs(socket(slot), 0, after, |_| filter);
             runs.into_iter().map(|run| (run.bytes, run.frames)).collect()
         };
 
@@ -337,7 +405,7 @@ mod tests {
     #[test]
     fn a_batch_passes_whole_only_if_every_log_type_is_wanted_and_nobody_is_excepted() {
         let mut builder = BatchBuilder::new();
-        builder.event(Some(1), 3, None, "x").event(None, 5, None, "y");
+        builder.log(1, 3, "x").lossy(None, "y");
         let batch_of_type_3 = builder.finish();
 
         assert!(batch_of_type_3.passes_whole(EventMask(0b1000)));
@@ -348,7 +416,7 @@ mod tests {
     #[test]
     fn an_event_stream_has_the_same_events_with_the_place_of_each() {
         let mut builder = BatchBuilder::of(EventEpoch(1));
-        builder.event(Some(5), 0, None, "a").event(None, 1, None, "b").event(Some(6), 1, None, "c");
+        builder.log(5, 0, "a").lossy(None, "b").log(6, 1, "c");
         let batch = builder.finish();
 
         let stream = batch.in_form(Form::EventStream, &mut Deflater::default());
@@ -357,7 +425,7 @@ mod tests {
                         data: b\n\n\
                         id: 0000000000000001:6\ndata: c\n\n";
         assert_eq!(std::str::from_utf8(stream.bytes()), Ok(expected));
-        let only_type_1 = stream.runs(socket(1), 0, |_| EventMask(0b10));
+        let only_type_1 = stream.runs(socket(1), 0, 0, |_| EventMask(0b10));
         assert_eq!(only_type_1, [Run { bytes: 32..expected.len(), frames: 2 }]);
         assert_eq!((stream.first_offset(), stream.last_offset()), (Some(5), Some(6)));
         let again = batch.in_form(Form::EventStream, &mut Deflater::default());
@@ -367,13 +435,13 @@ mod tests {
     #[test]
     fn joined_batches_are_like_one_that_was_built_at_once() {
         let mut rest = BatchBuilder::new();
-        rest.event(None, 2, None, "e").event(Some(8), 2, None, "f");
+        rest.lossy(None, "e").log(8, 2, "f");
 
         let joined = Batch::join(&[batch(), rest.finish()]);
 
         assert_eq!(joined.bytes(), b"\x81\x01a\x81\x01b\x81\x01c\x81\x01d\x81\x01e\x81\x01f");
         assert_eq!((joined.first_offset(), joined.last_offset()), (Some(5), Some(8)));
-        let only_type_2 = joined.runs(socket(9), 0, |_| EventMask(0b100));
+        let only_type_2 = joined.runs(socket(9), 0, 0, |_| EventMask(0b100));
         assert_eq!(only_type_2, [Run { bytes: 12..18, frames: 2 }]);
     }
 

@@ -255,7 +255,7 @@ mod tests {
 
     fn publish(topic: TopicId, bytes: usize) -> ToHub {
         let mut builder = BatchBuilder::new();
-        builder.event(None, 0, None, &"x".repeat(bytes));
+        builder.lossy(None, &"x".repeat(bytes));
         ToHub::Publish { topic, batch: builder.finish() }
     }
 

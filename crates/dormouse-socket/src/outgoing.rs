@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 use tokio::time::Instant;
 
 use crate::batch::Batch;
 use crate::id::EventMask;
+use crate::latest::LatestByKey;
 
 /// The write queue of one socket.
 ///
@@ -21,8 +23,12 @@ pub(crate) struct Outgoing {
     queue: VecDeque<Piece>,
     /// Direct frames that must wait for an event, each with that event's offset, or for such a frame.
     held: VecDeque<(u64, Bytes)>,
+    /// Events that wait by key until the rest is written.
+    latest: LatestByKey,
     event_bytes: usize,
     direct_bytes: usize,
+    /// Bytes in `queue` that waited by key.
+    latest_bytes: usize,
     front_is_started: bool,
     /// Filters that hold up to an offset, oldest first, for events that may have to be sent again.
     former_filters: Vec<(u64, EventMask)>,
@@ -42,6 +48,17 @@ enum Piece {
     Direct { frames: Bytes, after: u64 },
     /// Frames of the protocol itself.
     Control { frame: Bytes },
+    /// An event that has waited by key.
+    Latest { frame: Bytes },
+}
+
+/// What the bytes of a piece count as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Account {
+    /// The log has it, so that it can be given up and asked for again.
+    Event,
+    Direct,
+    Latest,
 }
 
 impl Outgoing {
@@ -49,8 +66,10 @@ impl Outgoing {
         Outgoing {
             queue: VecDeque::new(),
             held: VecDeque::new(),
+            latest: LatestByKey::default(),
             event_bytes: 0,
             direct_bytes: 0,
+            latest_bytes: 0,
             front_is_started: false,
             former_filters: Vec::new(),
             progress_at: now,
@@ -60,12 +79,12 @@ impl Outgoing {
 
     /// Whether there is nothing to write now. Held frames may be waiting for their event.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.is_empty() && self.latest.is_empty()
     }
 
     /// Whether nothing is left that is worth keeping this for.
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty()
+        self.is_flushed()
             && self.held.is_empty()
             && self.former_filters.is_empty()
             && self.behind_since.is_none()
@@ -76,13 +95,13 @@ impl Outgoing {
         self.event_bytes
     }
 
-    /// Bytes of all other frames that are queued or held, and not written.
+    /// Bytes of direct frames and of those of the protocol that are queued or held, and not written.
     pub(crate) fn direct_bytes(&self) -> usize {
         self.direct_bytes
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.event_bytes + self.direct_bytes
+        self.event_bytes + self.direct_bytes + self.latest_bytes + self.latest.bytes()
     }
 
     pub(crate) fn progress_at(&self) -> Instant {
@@ -98,11 +117,33 @@ impl Outgoing {
         self.queue.push_back(Piece::Events { batch: batch.clone(), at: run.start, end: run.end });
     }
 
-    /// Queues the rest of a batch of which `written` bytes went out directly.
-    pub(crate) fn push_rest(&mut self, batch: &Batch, written: usize, now: Instant) {
+    /// Queues a part of a batch of which everything before `rest` went out directly.
+    pub(crate) fn push_rest(&mut self, batch: &Batch, rest: Range<usize>, now: Instant) {
         debug_assert!(self.queue.is_empty(), "only the first piece can be partly written");
-        self.push_events(batch, written..batch.len_bytes(), now);
-        self.front_is_started = written > 0;
+        self.front_is_started = rest.start > 0 && !rest.is_empty();
+        self.push_events(batch, rest, now);
+    }
+
+    /// Keeps an event until the rest of the queue is written. `false`: it takes the place of the one
+    /// that its key had.
+    pub(crate) fn put_latest(&mut self, key: &Arc<str>, frame: &[u8], now: Instant) -> bool {
+        self.begin_wait(now);
+        self.latest.put(key, frame)
+    }
+
+    /// Queues what has waited by key, if nothing else is left to write.
+    pub(crate) fn release_latest_when_last(&mut self) {
+        if self.queue.is_empty() {
+            self.release_latest();
+        }
+    }
+
+    /// Queues what has waited by key, unless what waited before is still queued.
+    pub(crate) fn release_latest(&mut self) {
+        if self.latest_bytes == 0 {
+            self.latest_bytes = self.latest.bytes();
+            self.queue.extend(self.latest.take().map(|frame| Piece::Latest { frame }));
+        }
     }
 
     /// Queues a snapshot. It is given up only together with events before it.
@@ -194,13 +235,15 @@ impl Outgoing {
                 {
                     overtaken.push_back((after, frames));
                 }
-                piece @ (Piece::Snapshot { .. } | Piece::Direct { .. } | Piece::Control { .. }) => {
-                    kept.push_back(piece);
-                }
+                piece @ (Piece::Snapshot { .. }
+                | Piece::Direct { .. }
+                | Piece::Control { .. }
+                | Piece::Latest { .. }) => kept.push_back(piece),
             }
         }
         self.front_is_started &= !kept.is_empty();
-        self.event_bytes = kept.iter().filter(|p| p.is_of_log()).map(|p| p.bytes().len()).sum();
+        let events = kept.iter().filter(|piece| piece.account() == Account::Event);
+        self.event_bytes = events.map(|piece| piece.bytes().len()).sum();
         self.queue = kept;
         overtaken.append(&mut self.held);
         self.held = overtaken;
@@ -211,10 +254,13 @@ impl Outgoing {
     pub(crate) fn drop_all(&mut self) {
         self.drop_events();
         self.held.clear();
+        self.latest = LatestByKey::default();
         self.queue.truncate(usize::from(self.front_is_started));
-        let left = self.queue.front();
-        let (of_log, bytes) = left.map_or((false, 0), |p| (p.is_of_log(), p.bytes().len()));
-        (self.event_bytes, self.direct_bytes) = if of_log { (bytes, 0) } else { (0, bytes) };
+        (self.event_bytes, self.direct_bytes, self.latest_bytes) = (0, 0, 0);
+        if let Some(started) = self.queue.front() {
+            let (account, bytes) = (started.account(), started.bytes().len());
+            *self.bytes_of(account) = bytes;
+        }
         self.former_filters.clear();
         self.behind_since = None;
     }
@@ -234,14 +280,13 @@ impl Outgoing {
             let taken = length.min(written);
             match front {
                 Piece::Events { at, .. } => *at += taken,
-                Piece::Snapshot { frame } | Piece::Control { frame } => frame.advance(taken),
+                Piece::Snapshot { frame } | Piece::Control { frame } | Piece::Latest { frame } => {
+                    frame.advance(taken);
+                }
                 Piece::Direct { frames, .. } => frames.advance(taken),
             }
-            if front.is_of_log() {
-                self.event_bytes -= taken;
-            } else {
-                self.direct_bytes -= taken;
-            }
+            let account = front.account();
+            *self.bytes_of(account) -= taken;
             self.front_is_started = taken < length;
             if !self.front_is_started {
                 self.queue.pop_front();
@@ -251,8 +296,16 @@ impl Outgoing {
     }
 
     fn begin_wait(&mut self, now: Instant) {
-        if self.queue.is_empty() {
+        if self.is_flushed() {
             self.progress_at = now;
+        }
+    }
+
+    fn bytes_of(&mut self, account: Account) -> &mut usize {
+        match account {
+            Account::Event => &mut self.event_bytes,
+            Account::Direct => &mut self.direct_bytes,
+            Account::Latest => &mut self.latest_bytes,
         }
     }
 }
@@ -261,16 +314,16 @@ impl Piece {
     fn bytes(&self) -> &[u8] {
         match self {
             Piece::Events { batch, at, end } => &batch.bytes()[*at..*end],
-            Piece::Snapshot { frame } | Piece::Control { frame } => frame,
+            Piece::Snapshot { frame } | Piece::Control { frame } | Piece::Latest { frame } => frame,
             Piece::Direct { frames, .. } => frames,
         }
     }
 
-    /// Whether the log has it, so that it can be given up and asked for again.
-    fn is_of_log(&self) -> bool {
+    fn account(&self) -> Account {
         match self {
-            Piece::Events { .. } | Piece::Snapshot { .. } => true,
-            Piece::Direct { .. } | Piece::Control { .. } => false,
+            Piece::Events { .. } | Piece::Snapshot { .. } => Account::Event,
+            Piece::Direct { .. } | Piece::Control { .. } => Account::Direct,
+            Piece::Latest { .. } => Account::Latest,
         }
     }
 }
@@ -285,7 +338,7 @@ mod tests {
     fn batch(offsets: Range<u64>) -> Batch {
         let mut builder = BatchBuilder::new();
         for offset in offsets {
-            builder.event(Some(offset), 0, None, &(offset % 10).to_string());
+            builder.log(offset, 0, &(offset % 10).to_string());
         }
         builder.finish()
     }
@@ -360,7 +413,7 @@ mod tests {
     #[test]
     fn nothing_of_a_frame_that_has_not_begun_is_kept() {
         let (mut outgoing, now) = outgoing();
-        outgoing.push_rest(&batch(1..3), 3, now);
+        outgoing.push_rest(&batch(1..3), 3..6, now);
 
         assert_eq!(outgoing.drop_events(), Some(2));
 

@@ -12,10 +12,10 @@ use crate::alarm::{self, Alarm};
 use crate::error::{Error, ErrorCode};
 use crate::event_log::{EventLog, LogBounds, Offset};
 use crate::event_types::EventTypes;
-use crate::instance::{Audience, Effect, EncodedEvent};
+use crate::instance::{Audience, Effect, EncodedEvent, EventClass};
 use crate::job::{JOBS_MAX, Job};
 use crate::kv::{Kv, KvMut};
-use crate::object::Object;
+use crate::object::{Event, Object};
 use crate::outbox::{DeadLetter, Outbox, dead_letters};
 use crate::parcel::{Parcel, Receipt, Sequence};
 use crate::random::Random;
@@ -37,6 +37,9 @@ const UPSERT_SUMMARY: &str = "
 
 /// Most bytes of one event's JSON.
 const EVENT_BYTES_MAX: usize = 8 << 20;
+
+/// Most bytes of the key of [`Cx::broadcast_latest`].
+const LATEST_KEY_BYTES_MAX: usize = 256;
 
 /// The world of one object, for the handler that runs now.
 ///
@@ -133,23 +136,59 @@ impl<O: Object> Cx<O> {
     ///
     /// Let it pass with `?`: the event could not be stored, or is larger than 8 MiB.
     pub fn broadcast(&mut self, event: &O::Event) -> Result<Offset, Error> {
-        let body = serde_json::to_string(event).map_err(Error::internal)?;
-        if body.len() > EVENT_BYTES_MAX {
-            return Err(Error::new(
-                ErrorCode::PayloadTooLarge,
-                format!("an event of {} bytes is over the limit of {EVENT_BYTES_MAX}", body.len()),
-            ));
-        }
-        let event_type = leading_type(&body).ok_or_else(|| {
-            Error::internal("an event must serialise as an object tagged by `type`")
-        })?;
+        let body = encode(event)?;
+        let event_type = type_of(&body)?;
         let type_index = self.types.index(event_type);
         let offset = self.log.append(self.file.connection(), event_type, &body)?;
-        self.handler.effects.push(Effect::Broadcast {
-            event: EncodedEvent::logged(offset, type_index, &body),
-            audience: Audience::Everyone,
-        });
+        let event = EncodedEvent::logged(offset, type_index, &body);
+        self.handler.effects.push(Effect::Broadcast { event, audience: Audience::Everyone });
         Ok(offset)
+    }
+
+    /// Sends an event that is in no log: such as a progress bar's, of which a reader that is behind
+    /// may miss any.
+    ///
+    /// It leaves in order with the other events of this object and costs no write to disk. A socket
+    /// that is behind or away does not get it, and no filter hides it.
+    ///
+    /// # Errors
+    ///
+    /// Let it pass with `?`: the event is larger than 8 MiB.
+    pub fn broadcast_lossy(&mut self, audience: Audience, event: &O::Event) -> Result<(), Error> {
+        let json = encode(event)?;
+        let event = EncodedEvent { class: EventClass::Lossy, json };
+        self.handler.effects.push(Effect::Broadcast { event, audience });
+        Ok(())
+    }
+
+    /// Sends an event that is in no log and of which only the newest of each type and `key` counts:
+    /// such as where the pointer of a user is.
+    ///
+    /// It leaves in order with the other events of this object and costs no write to disk. For a
+    /// socket that is behind it waits, and a later one of the same type and key takes its place; up
+    /// to 64 KiB of them wait for one socket, those whose keys came last. A socket that was away
+    /// does not get it: what newcomers must know belongs into [`Object::initial`]. No filter hides it.
+    ///
+    /// # Errors
+    ///
+    /// Let it pass with `?`: the event is larger than 8 MiB, or the key longer than 256 bytes.
+    pub fn broadcast_latest(
+        &mut self,
+        key: &str,
+        audience: Audience,
+        event: &O::Event,
+    ) -> Result<(), Error> {
+        if key.len() > LATEST_KEY_BYTES_MAX {
+            return Err(Error::internal(format!(
+                "a key of {} bytes is over the limit of {LATEST_KEY_BYTES_MAX}",
+                key.len()
+            )));
+        }
+        let json = encode(event)?;
+        let key = format!("{} {key}", type_of(&json)?).into();
+        let event = EncodedEvent { class: EventClass::Latest { key }, json };
+        self.handler.effects.push(Effect::Broadcast { event, audience });
+        Ok(())
     }
 
     /// Asks to be called at `due`, or as soon after as possible, by the handler that
@@ -421,6 +460,22 @@ impl<O: Object> Cx<O> {
 pub(crate) fn uuid_v7(now: Timestamp, random: &mut Random) -> Uuid {
     let ms = u64::try_from(now.as_ms()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(ms, &random.bytes()).into_uuid()
+}
+
+fn encode<E: Event>(event: &E) -> Result<String, Error> {
+    let json = serde_json::to_string(event).map_err(Error::internal)?;
+    if json.len() > EVENT_BYTES_MAX {
+        return Err(Error::new(
+            ErrorCode::PayloadTooLarge,
+            format!("an event of {} bytes is over the limit of {EVENT_BYTES_MAX}", json.len()),
+        ));
+    }
+    Ok(json)
+}
+
+fn type_of(json: &str) -> Result<&str, Error> {
+    leading_type(json)
+        .ok_or_else(|| Error::internal("an event must serialise as an object tagged by `type`"))
 }
 
 /// The `type` of an event's JSON. Serde writes the tag of an internally tagged enum first.

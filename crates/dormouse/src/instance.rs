@@ -20,7 +20,9 @@ use crate::parcel::{Parcel, Receipt};
 use self::live::Live;
 
 pub use self::input::{Attach, Call, Refill, Since};
-pub use self::outcome::{Attached, Audience, Effect, EncodedEvent, Fired, Outcome, Page};
+pub use self::outcome::{
+    Attached, Audience, Effect, EncodedEvent, EventClass, Fired, Outcome, Page,
+};
 
 /// One resident object of any kind.
 ///

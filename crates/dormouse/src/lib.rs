@@ -52,8 +52,8 @@ pub use crate::event_log::{EventLog, LogLimits, LoggedEvent, Offset};
 pub use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
 pub use crate::idempotency::IdempotencyKey;
 pub use crate::instance::{
-    Attach, Attached, Audience, Call, Effect, EncodedEvent, Fired, Instance, Outcome, Page, Refill,
-    Since,
+    Attach, Attached, Audience, Call, Effect, EncodedEvent, EventClass, Fired, Instance, Outcome,
+    Page, Refill, Since,
 };
 pub use crate::job::{Finished, Job};
 pub use crate::kind::{Kind, KindError, Kinds, NewId, Request, Resolved};

@@ -73,11 +73,11 @@ impl<O: Owner> Driver<O> {
         let id = socket.id();
         let topic = socket.topic();
         let session = socket.session.take();
-        if let Feed::Push { place } = socket.feed {
-            socket.feed = Feed::Waiting;
-            if let Some(moved) = self.topics.unsubscribe(topic, place) {
-                self.moved_to(moved, place as usize);
-            }
+        if let Some(place) = socket.place.take()
+            && let Some(moved) = self.topics.unsubscribe(topic, place)
+            && let Some(moved) = self.sockets.at_mut(moved)
+        {
+            moved.place = Some(place);
         }
 
         let cause = cause(&verdict);

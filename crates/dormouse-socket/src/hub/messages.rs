@@ -12,7 +12,7 @@ use crate::owner::Owner;
 
 use super::Driver;
 use super::env::Env;
-use super::socket::{Delivery, Feed, Phase, Refill, Socket, Verdict};
+use super::socket::{Feed, Phase, Refill, Socket, Verdict};
 
 /// Bytes of batches that are joined into one write. More would not make writing cheaper, but let a
 /// burst jump over the bound of a socket's queue.
@@ -41,7 +41,7 @@ impl<O: Owner> Driver<O> {
                 Incoming::Message(message) => self.handle(message),
                 Incoming::Skipped(topic) => {
                     self.deliver_pending(topic);
-                    self.for_subscribers(topic, |socket, env| socket.fall_behind(env));
+                    self.for_attached(topic, Socket::fall_behind);
                 }
             }
         }
@@ -63,11 +63,12 @@ impl<O: Owner> Driver<O> {
                     return;
                 }
                 socket.refill(Refill { direct, batch, offset }, &mut self.env);
+                if socket.place.is_none() {
+                    socket.place = Some(self.topics.subscribe(topic, id.slot()));
+                }
                 match socket.feed {
-                    Feed::Push { .. } => {}
-                    Feed::Waiting | Feed::Pull if tail => {
-                        socket.caught_up(self.topics.subscribe(topic, id.slot()));
-                    }
+                    Feed::Push => {}
+                    Feed::Waiting | Feed::Pull if tail => socket.caught_up(),
                     Feed::Waiting | Feed::Pull => socket.feed = Feed::Pull,
                 }
             }
@@ -113,7 +114,7 @@ impl<O: Owner> Driver<O> {
             let (joined, later) = rest.split_at(joinable(rest));
             let plain = Batch::join(joined);
             let mut forms = Forms { plain: joined, made: Default::default() };
-            self.for_subscribers(topic, |socket, env| match socket.form().index() {
+            self.for_attached(topic, |socket, env| match socket.form().index() {
                 None => socket.deliver(&plain, env),
                 Some(index) => {
                     let batch = forms.get(index, socket.form(), env);
@@ -124,38 +125,16 @@ impl<O: Owner> Driver<O> {
         }
     }
 
-    /// Does something with each subscriber of a topic, and takes those off the list that fell
-    /// behind.
-    fn for_subscribers(
+    /// Does something with each socket that is attached to a topic.
+    fn for_attached(
         &mut self,
         topic: TopicId,
-        mut act: impl FnMut(&mut Socket<O::Session>, &mut Env) -> Delivery,
+        mut act: impl FnMut(&mut Socket<O::Session>, &mut Env),
     ) {
-        let mut subscribers = self.topics.take(topic);
-        let mut place = 0;
-        while let Some(&slot) = subscribers.get(place) {
-            let delivery = match self.sockets.at_mut(slot) {
-                Some(socket) => act(socket, &mut self.env),
-                None => Delivery::FellBehind,
-            };
-            match delivery {
-                Delivery::Done => place += 1,
-                Delivery::FellBehind => {
-                    subscribers.swap_remove(place);
-                    if let Some(&moved) = subscribers.get(place) {
-                        self.moved_to(moved, place);
-                    }
-                }
+        for &slot in self.topics.of(topic) {
+            if let Some(socket) = self.sockets.at_mut(slot) {
+                act(socket, &mut self.env);
             }
-        }
-        self.topics.put_back(topic, subscribers);
-    }
-
-    /// A subscriber has another place in its topic's list.
-    pub(super) fn moved_to(&mut self, slot: u32, place: usize) {
-        if let Some(socket) = self.sockets.at_mut(slot) {
-            let place = u32::try_from(place).expect("a process has fewer descriptors than this");
-            socket.feed = Feed::Push { place };
         }
     }
 }
@@ -203,7 +182,11 @@ mod tests {
 
     fn batch(offset: Option<u64>, bytes: usize) -> Batch {
         let mut builder = BatchBuilder::new();
-        builder.event(offset, 0, None, &"x".repeat(bytes));
+        let json = "x".repeat(bytes);
+        match offset {
+            Some(offset) => builder.log(offset, 0, &json),
+            None => builder.lossy(None, &json),
+        };
         builder.finish()
     }
 

@@ -25,7 +25,7 @@ use crate::stream::Stream;
 
 use super::env::Env;
 
-pub(super) use self::events::{Delivery, Refill};
+pub(super) use self::events::Refill;
 
 /// A socket of a hub. While it is idle it owns no heap memory.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(crate) struct Socket<S> {
     sent_messages: Bucket,
     sent_bytes: Bucket,
     pub(super) feed: Feed,
+    /// Its place in its topic's list, from the first answer on.
+    pub(super) place: Option<u32>,
     pub(super) phase: Phase,
     takes_binary: bool,
     form: Form,
@@ -71,8 +73,8 @@ pub(super) enum Feed {
     Waiting,
     /// It is behind; the owner will be asked when less waits to be written.
     Pull,
-    /// It is subscribed, at this place in its topic's list.
-    Push { place: u32 },
+    /// It gets what is published.
+    Push,
 }
 
 /// Where a socket is in its life.
@@ -131,6 +133,7 @@ impl<S> Socket<S> {
             sent_messages: Bucket::default(),
             sent_bytes: Bucket::default(),
             feed: Feed::Waiting,
+            place: None,
             phase: Phase::Open,
             takes_binary: start.takes_binary,
             form: start.form,

@@ -1,7 +1,6 @@
 //! Who gets what is published.
 
 use std::collections::HashMap;
-use std::mem;
 
 use crate::id::TopicId;
 
@@ -33,17 +32,9 @@ impl Topics {
         moved
     }
 
-    /// Takes the list of a topic out, to publish to it. [`put_back`](Self::put_back) must follow.
-    pub(crate) fn take(&mut self, topic: TopicId) -> Vec<u32> {
-        self.topics.get_mut(&topic).map(mem::take).unwrap_or_default()
-    }
-
-    pub(crate) fn put_back(&mut self, topic: TopicId, slots: Vec<u32>) {
-        if slots.is_empty() {
-            self.topics.remove(&topic);
-        } else {
-            self.topics.insert(topic, slots);
-        }
+    /// The slots of a topic.
+    pub(crate) fn of(&self, topic: TopicId) -> &[u32] {
+        self.topics.get(&topic).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -61,8 +52,8 @@ mod tests {
 
         assert_eq!(topics.unsubscribe(topic, 0), Some(12), "the last takes the free place");
         assert_eq!(topics.unsubscribe(topic, 1), None, "the last place is free for nobody");
-        assert_eq!(topics.take(topic), [12]);
-        topics.put_back(topic, Vec::new());
+        assert_eq!(topics.of(topic), [12]);
+        assert_eq!(topics.unsubscribe(topic, 0), None);
         assert!(topics.topics.is_empty());
     }
 }

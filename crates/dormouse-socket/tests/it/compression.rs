@@ -163,12 +163,7 @@ async fn an_event_is_the_same_for_all_and_compressed_only_for_those_who_agreed()
     }
     let large = format!("1 {}", "large ".repeat(100));
     let mut batch = BatchBuilder::new();
-    batch.event(Some(1), 0, None, &large).event(Some(2), 0, None, "2 small").event(
-        None,
-        0,
-        Some(first_id),
-        "0 not for the first",
-    );
+    batch.log(1, 0, &large).log(2, 0, "2 small").lossy(Some(first_id), "0 not for the first");
 
     rig.handle.send(ToHub::Publish { topic: TOPIC, batch: batch.finish() });
 

@@ -25,7 +25,7 @@ async fn a_snapshot_comes_before_the_events_of_its_answer() {
     let mut rig = Rig::start(HubConfig::default());
     let (mut client, id) = rig.connect().await;
     let mut builder = BatchBuilder::new();
-    builder.event(Some(5), 0, None, "5 five").event(Some(6), 0, None, "6 six");
+    builder.log(5, 0, "5 five").log(6, 0, "6 six");
 
     rig.handle.send(ToHub::Attach {
         socket: id,
@@ -125,7 +125,7 @@ async fn transient_events_pass_every_filter_but_not_the_excepted_socket() {
     other.send_text("filter 0").await;
     other.receive_text().await;
     let mut builder = BatchBuilder::new();
-    builder.event(None, 3, Some(typist_id), "typing").event(None, 3, None, "online");
+    builder.lossy(Some(typist_id), "typing").lossy(None, "online");
 
     rig.handle.send(ToHub::Publish { topic: TOPIC, batch: builder.finish() });
 
@@ -197,7 +197,7 @@ async fn an_event_that_the_socket_knows_is_not_sent_again() {
     log.answer(&rig.handle, id, 0, usize::MAX);
     log.answer(&unheard, id, 0, usize::MAX);
     let mut doubled = BatchBuilder::new();
-    doubled.event(Some(3), 0, None, "3 again").event(Some(4), 0, None, "4 new");
+    doubled.log(3, 0, "3 again").log(4, 0, "4 new");
     rig.handle.send(ToHub::Publish { topic: TOPIC, batch: doubled.finish() });
 
     assert_eq!(receive_offsets(&mut client, 3).await, [1, 2, 3]);

@@ -276,7 +276,7 @@ impl Log {
                 break;
             }
             offset += 1;
-            builder.event(Some(offset), *type_index, None, json);
+            builder.log(offset, *type_index, json);
         }
         (builder.finish(), offset)
     }

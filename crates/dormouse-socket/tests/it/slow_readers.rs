@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use dormouse_socket::{BatchBuilder, CloseCause, HubConfig, SocketId, ToHub, text_frame};
+use dormouse_socket::{
+    BatchBuilder, CloseCause, CloseCode, HubConfig, SocketId, ToHub, text_frame,
+};
 
 use crate::client::{Client, Got};
 use crate::rig::{Call, Log, Rig, TOPIC, accept, offset_of};
@@ -71,7 +73,7 @@ async fn direct_frames_of_a_slow_reader_keep_and_follow_their_events() {
     let mut log = Log::default();
     let (mut slow, id) = attach_slow(&mut rig, &log).await;
     let mut transient = BatchBuilder::new();
-    transient.event(None, 0, None, "transient");
+    transient.lossy(None, "transient");
     let transient = transient.finish();
 
     publish_until_behind(&mut rig, &mut log).await;
@@ -90,6 +92,96 @@ async fn direct_frames_of_a_slow_reader_keep_and_follow_their_events() {
     assert!(!seen.contains(&"transient".to_owned()), "what is lossy is lost when behind");
     let at_once = seen.iter().position(|text| text == "at once").expect("it is never dropped");
     assert!(at_once < seen.len() - 10, "it waited for no event");
+}
+
+#[actix_rt::test]
+async fn a_slow_reader_gets_the_newest_of_each_key_and_the_log_whole() {
+    let mut rig = Rig::start(config());
+    let mut log = Log::default();
+    let (mut slow, id) = attach_slow(&mut rig, &log).await;
+    let (mut fast, _) = rig.attach().await;
+    let move_to = |name: &str, x: u32| {
+        let mut builder = BatchBuilder::new();
+        builder.latest(name.into(), None, &format!("{name} at {x}"));
+        ToHub::Publish { topic: TOPIC, batch: builder.finish() }
+    };
+    publish_until_behind(&mut rig, &mut log).await;
+
+    for x in 1..=100 {
+        rig.handle.send(move_to("ada", x));
+        rig.handle.send(move_to("bob", x));
+        log.publish(&rig.handle, &[0], 1000);
+        rig.settle().await;
+    }
+    let tail = log.tail();
+    rig.direct(id, "end", tail, 0);
+
+    let mut seen: Vec<String> = Vec::new();
+    while seen.last().is_none_or(|text| text != "end") {
+        seen.push(rig.receive_text(&mut slow, &log, ANSWER_BYTES).await);
+    }
+    let offsets: Vec<u64> = seen.iter().filter_map(|text| offset_of(text)).collect();
+    assert_eq!(offsets, (1..=tail).collect::<Vec<u64>>());
+    let moves: Vec<&String> = seen.iter().filter(|text| text.contains(" at ")).collect();
+    assert!(moves.len() <= 4, "a few may have been queued before it was behind: {moves:?}");
+    assert_eq!(moves[moves.len() - 2..], ["ada at 100", "bob at 100"]);
+    let mut moves = Vec::new();
+    while moves.last().is_none_or(|text| text != "bob at 100") {
+        moves.extend(Some(fast.receive_text().await).filter(|text| text.contains(" at ")));
+    }
+    assert_eq!(moves.len(), 200, "who keeps up sees every one");
+}
+
+#[actix_rt::test]
+async fn an_event_by_key_that_found_the_kernel_full_is_replaced_by_the_next() {
+    let mut rig = Rig::start(config());
+    let (mut slow, _) = attach_slow(&mut rig, &Log::default()).await;
+    let filler = "x".repeat(1000);
+    let mut sent = 0;
+    while rig.handle.stats().read().queue_bytes == 0 {
+        sent += 1;
+        let mut builder = BatchBuilder::new();
+        builder.lossy(None, &filler).latest("ada".into(), None, &format!("ada at {sent}"));
+        rig.handle.send(ToHub::Publish { topic: TOPIC, batch: builder.finish() });
+        rig.settle().await;
+    }
+
+    for x in sent + 1..=sent + 50 {
+        let mut builder = BatchBuilder::new();
+        builder.latest("ada".into(), None, &format!("ada at {x}"));
+        rig.handle.send(ToHub::Publish { topic: TOPIC, batch: builder.finish() });
+        rig.settle().await;
+    }
+
+    let mut moves = Vec::new();
+    while moves.last() != Some(&(sent + 50)) {
+        let text = slow.receive_text().await;
+        moves.extend(text.strip_prefix("ada at ").map(|x| x.parse::<u32>().unwrap()));
+    }
+    assert!(moves.is_sorted() && moves.len() <= sent as usize + 1, "{moves:?}");
+}
+
+#[actix_rt::test]
+async fn a_close_comes_after_what_waited_by_key() {
+    let mut rig = Rig::start(config());
+    let mut log = Log::default();
+    let (mut slow, id) = attach_slow(&mut rig, &log).await;
+    publish_until_behind(&mut rig, &mut log).await;
+    let mut builder = BatchBuilder::new();
+    builder.latest("ada".into(), None, "ada at 1");
+
+    rig.handle.send(ToHub::Publish { topic: TOPIC, batch: builder.finish() });
+    rig.handle.send(ToHub::Close { socket: id, code: CloseCode::RESTART, reason: String::new() });
+
+    let mut last_text = String::new();
+    let end = loop {
+        match slow.receive().await {
+            Got::Text(text) => last_text = text,
+            other => break other,
+        }
+    };
+    assert_eq!(end, Got::Close(1012, String::new()));
+    assert_eq!(last_text, "ada at 1");
 }
 
 #[actix_rt::test]

@@ -1,5 +1,7 @@
 //! What comes out of a handler.
 
+use std::sync::Arc;
+
 use dormouse_store::{Epoch, Position, Timestamp};
 
 use crate::catch_up::splice;
@@ -95,18 +97,35 @@ pub enum Audience {
 /// An event as sockets see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedEvent {
-    /// Its place in the log; `None` for an event that is not in it.
-    pub offset: Option<Offset>,
-    /// Its type's place in the kind's [`EventTypes`](crate::EventTypes); `None` for a type that an
-    /// older version of the kind wrote. No filter hides that.
-    pub type_index: Option<u8>,
-    /// The JSON text, with `offset`.
+    /// What becomes of it when a reader is behind.
+    pub class: EventClass,
+    /// The JSON text; an event of the log has its `offset` in it.
     pub json: String,
+}
+
+/// What becomes of an event when a reader is behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventClass {
+    /// It is read from the log later.
+    Log {
+        /// Its place there.
+        offset: Offset,
+        /// Its type's place in the kind's [`EventTypes`](crate::EventTypes); `None` for a type that
+        /// an older version of the kind wrote. No filter hides that.
+        type_index: Option<u8>,
+    },
+    /// It waits until a later one of the same key takes its place.
+    Latest {
+        /// What it is the latest of.
+        key: Arc<str>,
+    },
+    /// It is dropped.
+    Lossy,
 }
 
 impl EncodedEvent {
     pub(crate) fn logged(offset: Offset, type_index: Option<u8>, body: &str) -> EncodedEvent {
         let json = splice(body, &format!(r#""offset":{}"#, offset.get()));
-        EncodedEvent { offset: Some(offset), type_index, json }
+        EncodedEvent { class: EventClass::Log { offset, type_index }, json }
     }
 }

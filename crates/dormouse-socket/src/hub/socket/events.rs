@@ -14,14 +14,6 @@ use crate::id::EventMask;
 
 use super::{Feed, Socket, Verdict};
 
-/// What publishing to a socket came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::hub) enum Delivery {
-    Done,
-    /// The socket is behind and must be taken off the topic's list.
-    FellBehind,
-}
-
 /// An answer to `Owner::opened` or `Owner::refill`.
 #[derive(Debug)]
 pub(in crate::hub) struct Refill {
@@ -31,32 +23,40 @@ pub(in crate::hub) struct Refill {
 }
 
 impl<S> Socket<S> {
-    /// Gives the socket what was published, or finds that it is behind.
-    pub(in crate::hub) fn deliver(&mut self, batch: &Batch, env: &mut Env) -> Delivery {
+    /// Gives the socket what was published. One that is behind, or finds that it is, gets only what
+    /// waits by key.
+    pub(in crate::hub) fn deliver(&mut self, batch: &Batch, env: &mut Env) {
+        if self.feed != Feed::Push {
+            self.put_latest(batch, 0, env);
+            return;
+        }
         let next = self.offset.saturating_add(1);
-        let is_known = batch.first_offset().is_some_and(|first| first < next);
         if let Some(first) = batch.first_offset().filter(|first| *first > next) {
             // Subscribe at the tail: a hole is never sent, it is filled.
             tracing::warn!(socket = %self.id, next, first, "what was published has a hole");
-            return self.fall_behind(env);
+            self.fall_behind(env);
+            self.put_latest(batch, 0, env);
+            return;
         }
+        let is_known = batch.first_offset().is_some_and(|first| first < next);
         let is_whole = !is_known && batch.passes_whole(self.filter);
         if is_whole && self.outgoing.is_none() {
             self.write_through(batch, env);
         } else {
             if !self.has_room(batch.len_bytes(), env) {
-                return self.fall_behind(env);
+                self.fall_behind(env);
+                self.put_latest(batch, 0, env);
+                return;
             }
-            if is_whole {
+            if is_whole && !batch.has_latest() {
                 env.tally.frames_out += batch.len() as u64;
                 self.push_events(batch, 0..batch.len_bytes(), env);
             } else {
-                self.push_wanted(batch, self.offset, env);
+                env.tally.frames_out += self.push_wanted(batch, 0, self.offset, env);
             }
         }
         self.offset = batch.last_offset().map_or(self.offset, |last| last.max(self.offset));
         self.release_held(env);
-        Delivery::Done
     }
 
     /// Gives the socket what it asked for.
@@ -66,12 +66,16 @@ impl<S> Socket<S> {
         let id = offset.map(|offset| EventId { epoch: refill.batch.epoch(), offset });
         refill.direct = refill.direct.map(|frames| self.write(frames, id, env));
         refill.batch = refill.batch.in_form(self.form, &mut env.deflater);
+        if let Some(outgoing) = &mut self.outgoing {
+            // A socket that is refilled again and again would never have written all else.
+            outgoing.release_latest();
+        }
         if let Some(direct) = refill.direct {
             env.tally.frames_out += 1;
             let now = env.now;
             self.change_queue(env, |outgoing| outgoing.push_snapshot(direct, now));
         }
-        self.push_wanted(&refill.batch, 0, env);
+        env.tally.frames_out += self.push_wanted(&refill.batch, 0, 0, env);
         self.offset = refill.offset;
         self.release_held(env);
         // Even an empty answer is one that the hub must look at.
@@ -79,15 +83,18 @@ impl<S> Socket<S> {
     }
 
     /// The socket was subscribed at the tail of the log.
-    pub(in crate::hub) fn caught_up(&mut self, place: u32) {
-        self.feed = Feed::Push { place };
+    pub(in crate::hub) fn caught_up(&mut self) {
+        self.feed = Feed::Push;
         if let Some(outgoing) = &mut self.outgoing {
             outgoing.behind_since = None;
         }
     }
 
     /// Leaves push mode: gives up what was queued of the log, to ask for it again later.
-    pub(in crate::hub) fn fall_behind(&mut self, env: &mut Env) -> Delivery {
+    pub(in crate::hub) fn fall_behind(&mut self, env: &mut Env) {
+        if self.feed != Feed::Push {
+            return;
+        }
         let now = env.now;
         let first_dropped = self.change_queue(env, |outgoing| {
             outgoing.behind_since.get_or_insert(now);
@@ -98,7 +105,6 @@ impl<S> Socket<S> {
         }
         self.feed = Feed::Pull;
         self.watch(env);
-        Delivery::FellBehind
     }
 
     /// Whether the owner should be asked for the events after [`offset`](Self::offset).
@@ -126,21 +132,40 @@ impl<S> Socket<S> {
         if written < batch.len_bytes() {
             env.tally.short_writes += 1;
             let now = env.now;
-            self.change_queue(env, |outgoing| outgoing.push_rest(batch, written, now));
+            // What waits by key must be found by its key, unless it has begun.
+            let rest_end =
+                if batch.has_latest() { batch.frame_end(written) } else { batch.len_bytes() };
+            self.change_queue(env, |outgoing| outgoing.push_rest(batch, written..rest_end, now));
+            self.push_wanted(batch, rest_end, self.offset, env);
             self.flush(env);
         }
     }
 
-    /// Queues the events that the socket's filters let through.
-    fn push_wanted(&mut self, batch: &Batch, after: u64, env: &mut Env) {
+    /// Queues the events from the byte `from` on that the socket's filters let through. Says how many
+    /// frames that were.
+    fn push_wanted(&mut self, batch: &Batch, from: usize, after: u64, env: &mut Env) -> u64 {
         let former = self.outgoing.as_ref();
         let filter_at = |offset| {
             former.and_then(|outgoing| outgoing.former_filter(offset)).unwrap_or(self.filter)
         };
-        for run in batch.runs(self.id, after, filter_at) {
-            env.tally.frames_out += run.frames;
+        let mut frames = 0;
+        for run in batch.runs(self.id, from, after, filter_at) {
+            frames += run.frames;
             self.push_events(batch, run.bytes, env);
         }
+        frames + self.put_latest(batch, from, env)
+    }
+
+    /// Keeps the events from the byte `from` on that wait by key.
+    fn put_latest(&mut self, batch: &Batch, from: usize, env: &mut Env) -> u64 {
+        let (id, now) = (self.id, env.now);
+        let mut latest = batch.latest(id, from).peekable();
+        if latest.peek().is_none() {
+            return 0;
+        }
+        self.change_queue(env, |outgoing| {
+            latest.filter(|(key, frame)| outgoing.put_latest(key, frame, now)).count() as u64
+        })
     }
 
     /// Queues the direct frames whose event has been sent, queued or filtered by now.

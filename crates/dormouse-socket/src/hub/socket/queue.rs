@@ -60,9 +60,11 @@ impl<S> Socket<S> {
 
     /// Queues a close frame after what is queued, or instead of what has not begun.
     pub(in crate::hub) fn push_close(&mut self, frame: Bytes, keeps_queue: bool, env: &mut Env) {
-        if !keeps_queue {
-            self.change_queue(env, Outgoing::drop_all);
-        }
+        // Nothing may follow a close frame.
+        self.change_queue(
+            env,
+            if keeps_queue { Outgoing::release_latest } else { Outgoing::drop_all },
+        );
         self.push_control(frame, env);
     }
 
@@ -97,6 +99,7 @@ impl<S> Socket<S> {
         let mut is_lost = false;
 
         while !outgoing.is_flushed() {
+            outgoing.release_latest_when_last();
             let mut slices = [IoSlice::new(&[]); PIECES_PER_WRITE];
             let count = outgoing.slices(&mut slices);
             let stream = Pin::new(&mut self.stream);
