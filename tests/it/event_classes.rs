@@ -60,7 +60,6 @@ async fn a_reader_that_is_behind_gets_the_newest_of_each_key_and_every_event_of_
     assert_eq!(offsets, (1..=TEXTS + 1).collect::<Vec<u64>>());
     let newest = |who: &str| json!({"type": "pointer", "who": who, "x": 50});
     assert_eq!(pointers[pointers.len() - 2..], [newest("ada"), newest("bob")]);
-    assert!(pointers.len() < 10, "few were on their way already: {}", pointers.len());
 }
 
 #[tokio::test]

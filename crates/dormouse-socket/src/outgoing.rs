@@ -398,6 +398,33 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_by_key_is_replaced_until_the_rest_is_written_and_never_dropped() {
+        let (mut outgoing, now) = outgoing();
+        let (ada, bob) = (Arc::from("ada"), Arc::from("bob"));
+        outgoing.push_events(&batch(1..3), 0..6, now);
+
+        assert!(outgoing.put_latest(&ada, b"[ada 1]", now));
+        assert!(outgoing.put_latest(&bob, b"[bob 1]", now));
+        assert!(!outgoing.put_latest(&ada, b"[ada 2]", now));
+        outgoing.release_latest_when_last();
+        assert_eq!(rest(&outgoing), "12", "the rest comes first");
+        outgoing.drop_events();
+        outgoing.release_latest_when_last();
+
+        assert_eq!(rest(&outgoing), "[ada 2][bob 1]");
+        assert_eq!((outgoing.event_bytes(), outgoing.direct_bytes(), outgoing.bytes()), (0, 0, 14));
+        outgoing.put_latest(&ada, b"[ada 3]", now);
+        outgoing.release_latest();
+        assert_eq!(rest(&outgoing), "[ada 2][bob 1]", "one helping at a time");
+        outgoing.wrote(14, now);
+        assert!(!outgoing.is_flushed());
+        outgoing.release_latest_when_last();
+        assert_eq!(rest(&outgoing), "[ada 3]");
+        outgoing.wrote(7, now);
+        assert!(outgoing.is_idle() && outgoing.bytes() == 0);
+    }
+
+    #[test]
     fn a_snapshot_is_given_up_only_with_events_before_it() {
         let (mut outgoing, now) = outgoing();
         outgoing.push_snapshot(Bytes::from_static(b"[snapshot 3]"), now);

@@ -70,14 +70,22 @@ impl<O: Owner> Driver<O> {
         if socket.phase != Phase::Open {
             return self.end_closing(slot, &verdict);
         }
+        if matches!(verdict, Verdict::Owner(..) | Verdict::Drained) {
+            // It gets what was published before its end.
+            self.visit_one(slot);
+        }
+        let Some(socket) = self.sockets.at_mut(slot) else { return };
         let id = socket.id();
         let topic = socket.topic();
         let session = socket.session.take();
         if let Some(place) = socket.place.take()
             && let Some(moved) = self.topics.unsubscribe(topic, place)
-            && let Some(moved) = self.sockets.at_mut(moved)
         {
-            moved.place = Some(place);
+            if let Some(socket) = self.sockets.at_mut(moved) {
+                socket.place = Some(place);
+            }
+            // Its new place may be one that the visitor has passed.
+            self.visit_one(moved);
         }
 
         let cause = cause(&verdict);

@@ -24,6 +24,7 @@ use crate::rate::Bucket;
 use crate::stream::Stream;
 
 use super::env::Env;
+use super::round::Mark;
 
 pub(super) use self::events::Refill;
 
@@ -49,6 +50,8 @@ pub(crate) struct Socket<S> {
     pub(super) feed: Feed,
     /// Its place in its topic's list, from the first answer on.
     pub(super) place: Option<u32>,
+    /// How much it has seen of what was published there.
+    pub(super) seen: Mark,
     pub(super) phase: Phase,
     takes_binary: bool,
     form: Form,
@@ -134,6 +137,7 @@ impl<S> Socket<S> {
             sent_bytes: Bucket::default(),
             feed: Feed::Waiting,
             place: None,
+            seen: 0,
             phase: Phase::Open,
             takes_binary: start.takes_binary,
             form: start.form,

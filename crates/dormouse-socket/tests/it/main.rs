@@ -10,4 +10,5 @@ mod floods;
 mod handshake;
 mod messages;
 mod rig;
+mod rounds;
 mod slow_readers;

@@ -159,9 +159,13 @@ impl Rig {
         let (accepted, _) = listener.accept().await.unwrap();
 
         self.hub.accept(agree(Upgraded::new(accepted, Bytes::new())), accept);
-        match self.call().await {
-            Call::Opened(id) => (Client::new(stream), id),
-            other => panic!("{other:?} came before the socket was opened"),
+        loop {
+            match self.call().await {
+                Call::Opened(id) => return (Client::new(stream), id),
+                // The end of another one.
+                Call::Closed(..) => {}
+                other => panic!("{other:?} came before the socket was opened"),
+            }
         }
     }
 
