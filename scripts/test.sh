@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs all tests: formatting, lints, unit and end-to-end tests in Rust, the page in Chromium, a conformance suite for
-# WebSockets, other people's clients.
-# Installs what it needs: a C compiler, Python and Chromium from Debian, npm packages of tests/browser and
-# tests/interop, Python packages of tests/interop in .tools.
+# Runs all tests: formatting, lints, unit and end-to-end tests in Rust, the TypeScript client, the page and the demo in
+# Chromium, a conformance suite for WebSockets, other people's clients.
+# Installs what it needs: a C compiler, Python and Chromium from Debian, npm packages of clients/typescript,
+# examples/two-tabs, tests/browser and tests/interop, Python packages of tests/interop in .tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset RUST_BACKTRACE # Capturing backtraces slows every error path down.
@@ -11,6 +11,9 @@ unset RUST_BACKTRACE # Capturing backtraces slows every error path down.
 source scripts/require.sh
 require_c_compiler
 require_browser
+require_client
+require_npm_packages clients/typescript/test/react-18
+require_npm_packages examples/two-tabs
 require_npm_packages tests/browser
 require_npm_packages tests/interop
 require_python_packages tests/interop/requirements.txt .tools/interop
@@ -25,6 +28,10 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 
 step "servers that the tests start"
 cargo build --workspace --bins --locked
+
+step "the TypeScript client: types, package, size, tests"
+DORMOUSE_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/dormouse") npm run --prefix clients/typescript check
+npm run --prefix examples/two-tabs typecheck
 
 step "browser tests"
 DORMOUSE_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/dormouse") npm test --prefix tests/browser
