@@ -2,6 +2,7 @@ import { defineConfig, type UserConfig } from "tsdown";
 
 const config: UserConfig = defineConfig({
   entry: ["src/index.ts", "src/react.ts", "src/tanstack.ts", "src/trpc.ts"],
+  tsconfig: "tsconfig.build.json",
   format: ["esm", "cjs"],
   target: "es2022",
   platform: "neutral",

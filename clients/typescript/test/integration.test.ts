@@ -3,8 +3,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import WebSocket from "ws";
 
+import { Proxy } from "../../../tests/browser/proxy.mjs";
+import { Server } from "../../../tests/browser/server.mjs";
 import { type Client, type ClientOptions, createClient, DormouseError, type EventOf, type Kinds } from "../src/index.js";
-import { Proxy, Server, until } from "./server.js";
+import { until } from "./until.js";
 
 type CounterEventHere = EventOf<Kinds, "counter">;
 
@@ -47,7 +49,7 @@ function watched(options: ClientOptions = {}) {
   return { client, counter, events, states, stop: () => { stop(); stopState(); } };
 }
 
-const elsewhere = (name: string) => server.rpc("counter.increment", { name });
+const elsewhere = (name: string) => server.mutate("counter.increment", { name });
 
 describe.each(["websocket", "sse"] as const)("over %s", (transport) => {
   test("a watcher gets the whole state and then every event", async () => {
@@ -83,7 +85,7 @@ describe.each(["websocket", "sse"] as const)("over %s", (transport) => {
       await proxy.listen();
     } else {
       await (how === "a restart" ? server.terminate() : server.kill());
-      await server.restart();
+      await server.start();
       await elsewhere(counter.id);
     }
     await elsewhere(counter.id);
@@ -105,7 +107,7 @@ describe.each(["websocket", "sse"] as const)("over %s", (transport) => {
 
     proxy.holdAnswers();
     const result = counter.call("increment", { amount: 5 });
-    await until(async () => (await server.rpc("counter.getValue", { name: counter.id }))["value"] === 5);
+    await until(async () => (await server.mutate("counter.getValue", { name: counter.id }))["value"] === 5);
     proxy.cut();
 
     expect(await result).toMatchObject({ type: "increment", value: 5 });

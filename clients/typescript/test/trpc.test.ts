@@ -3,8 +3,8 @@
 import { createTRPCClient, httpBatchLink, httpLink, type TRPCClient, TRPCClientError, type TRPCLink } from "@trpc/client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { Server } from "../../../tests/browser/server.mjs";
 import type { AppRouter, FlatRouter } from "../src/trpc.js";
-import { Server } from "./server.js";
 
 let server: Server;
 let count = 0;
