@@ -9,11 +9,19 @@ const config: ViteUserConfig = defineConfig({
     testTimeout: 30_000,
     projects: [
       { extends: true, test: { name: "node", include: ["test/*.test.ts"] } },
-      { extends: true, test: { name: "react 19", env: { REACT_MAJOR: "19" }, environment: "happy-dom", include: ["test/*.test.tsx"] } },
+      {
+        extends: true,
+        test: { name: "react 19", env: { REACT_MAJOR: "19" }, environment: "happy-dom", include: ["test/*.test.tsx"] },
+      },
       {
         extends: true,
         resolve: { alias: { "react-dom": react18("react-dom"), react: react18("react") } },
-        test: { name: "react 18", env: { REACT_MAJOR: "18" }, environment: "happy-dom", include: ["test/react.test.tsx"] },
+        test: {
+          name: "react 18",
+          env: { REACT_MAJOR: "18" },
+          environment: "happy-dom",
+          include: ["test/react.test.tsx"],
+        },
       },
     ],
   },

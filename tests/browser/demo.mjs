@@ -36,7 +36,9 @@ export class Demo {
     });
     process.once("exit", () => demo.#vite.kill("SIGKILL"));
     demo.url = await new Promise((resolve, reject) => {
-      AbortSignal.timeout(PATIENCE_MS).addEventListener("abort", () => reject(new Error("Vite did not say where it is")));
+      AbortSignal.timeout(PATIENCE_MS).addEventListener("abort", () =>
+        reject(new Error("Vite did not say where it is")),
+      );
       readline.createInterface(demo.#vite.stdout).on("line", (line) => {
         const url = /Local:\s+(http:\S+)/.exec(stripVTControlCharacters(line))?.[1];
         if (url !== undefined) resolve(url);
@@ -107,13 +109,16 @@ export class Person {
   /** Waits until the counter shows this value. */
   async shows(name, value) {
     const text = value.toLocaleString("en-US");
-    await this.page.waitForFunction(
-      ([counter, expected]) => document.querySelector(`[data-counter="${counter}"] [data-testid=value]`)?.textContent === expected,
-      [name, text],
-      { timeout: PATIENCE_MS },
-    ).catch(async (err) => {
-      throw new Error(`${name} is ${await this.counter(name, "value").textContent()}, not ${text}`, { cause: err });
-    });
+    await this.page
+      .waitForFunction(
+        ([counter, expected]) =>
+          document.querySelector(`[data-counter="${counter}"] [data-testid=value]`)?.textContent === expected,
+        [name, text],
+        { timeout: PATIENCE_MS },
+      )
+      .catch(async (err) => {
+        throw new Error(`${name} is ${await this.counter(name, "value").textContent()}, not ${text}`, { cause: err });
+      });
   }
 
   /** Waits until an element says exactly this. */
@@ -146,11 +151,15 @@ export class Person {
 
   /** The versions of the note that is open, as listed from top to bottom. */
   async versions() {
-    return this.at("versions").locator("li").evaluateAll((rows) => rows.map((row) => Number(row.dataset.version)));
+    return this.at("versions")
+      .locator("li")
+      .evaluateAll((rows) => rows.map((row) => Number(row.dataset.version)));
   }
 
   /** The offsets of a counter's history, as listed from top to bottom. */
   async offsets(name) {
-    return this.counter(name, "history").locator("li").evaluateAll((rows) => rows.map((row) => Number(row.dataset.offset)));
+    return this.counter(name, "history")
+      .locator("li")
+      .evaluateAll((rows) => rows.map((row) => Number(row.dataset.offset)));
   }
 }

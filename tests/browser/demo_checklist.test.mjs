@@ -67,14 +67,18 @@ test("3: rapid operations are all counted, and no value is shown that never was"
   const name = fresh();
   const people = await two(name);
 
-  const press = (person) => person.counter(name, "increment").evaluate((button, rounds) => {
-    for (let round = 0; round < rounds; round += 1) button.click();
-  }, ROUNDS);
+  const press = (person) =>
+    person.counter(name, "increment").evaluate((button, rounds) => {
+      for (let round = 0; round < rounds; round += 1) button.click();
+    }, ROUNDS);
   await Promise.all(people.map(press));
 
   for (const person of people) await person.shows(name, 2 * ROUNDS);
   const { operations } = await demo.server.mutate("counter.getHistory", { name, limit: 2 * ROUNDS });
-  assert.deepEqual(operations.map(({ value }) => value), Array.from({ length: 2 * ROUNDS }, (_, index) => 2 * ROUNDS - index));
+  assert.deepEqual(
+    operations.map(({ value }) => value),
+    Array.from({ length: 2 * ROUNDS }, (_, index) => 2 * ROUNDS - index),
+  );
   assertSilent(...people);
 });
 
@@ -121,7 +125,10 @@ for (const [how, breakIt, mendIt] of [
       await person.at("banner").waitFor({ state: "detached" });
     }
     const { operations } = await demo.server.mutate("counter.getHistory", { name });
-    assert.deepEqual(operations.map(({ value }) => value), [4, 3, 2, 1]);
+    assert.deepEqual(
+      operations.map(({ value }) => value),
+      [4, 3, 2, 1],
+    );
     assertSilent(one, other);
   });
 }

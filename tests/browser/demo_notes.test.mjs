@@ -40,7 +40,9 @@ async function write(person, text) {
 }
 
 test("what one saves the other sees, and every version is kept", async () => {
-  const { people: [one, other] } = await two();
+  const {
+    people: [one, other],
+  } = await two();
 
   await write(one, "second");
   await other.holds("note-blob", "second");
@@ -58,9 +60,14 @@ test("what one saves the other sees, and every version is kept", async () => {
   }
 });
 
-for (const [choice, text, versions] of [["take-theirs", "theirs", [2, 1]], ["keep-mine", "mine", [3, 2, 1]]]) {
+for (const [choice, text, versions] of [
+  ["take-theirs", "theirs", [2, 1]],
+  ["keep-mine", "mine", [3, 2, 1]],
+]) {
   test(`two who write on the same version are told, and one decides: ${choice}`, async () => {
-    const { people: [one, other] } = await two();
+    const {
+      people: [one, other],
+    } = await two();
     await one.at("note-blob").fill("mine");
 
     await write(other, "theirs");
@@ -80,7 +87,10 @@ for (const [choice, text, versions] of [["take-theirs", "theirs", [2, 1]], ["kee
 }
 
 test("a save that reaches the server after somebody else's is refused, and nothing is overwritten", async () => {
-  const { id, people: [one] } = await two();
+  const {
+    id,
+    people: [one],
+  } = await two();
   await demo.proxy.kill();
   await one.isConnection("reconnecting");
   await write(one, "mine");
@@ -95,7 +105,9 @@ test("a save that reaches the server after somebody else's is refused, and nothi
 });
 
 test("a note that is deleted is gone for both, and can be begun anew", async () => {
-  const { people: [one, other] } = await two();
+  const {
+    people: [one, other],
+  } = await two();
 
   await one.at("note-delete").click();
   await one.at("note-delete-surely").click();
@@ -110,7 +122,10 @@ test("a note that is deleted is gone for both, and can be begun anew", async () 
 });
 
 test("on a phone notes are listed, opened, made and left", async () => {
-  const { id, people: [one] } = await two(PHONE);
+  const {
+    id,
+    people: [one],
+  } = await two(PHONE);
 
   await one.page.getByRole("link", { name: "‹ All notes" }).click();
   await one.at("note-list").getByRole("link").filter({ hasText: "Original" }).first().waitFor();

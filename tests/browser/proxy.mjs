@@ -64,7 +64,10 @@ export class Proxy {
     server.on("data", (bytes) => {
       if (!this.#holdsAnswers) client.write(bytes);
     });
-    for (const [end, other] of [[client, server], [server, client]]) {
+    for (const [end, other] of [
+      [client, server],
+      [server, client],
+    ]) {
       end.on("error", () => {}); // What broke is closed next.
       end.on("end", () => other.end());
       end.on("close", () => {

@@ -52,7 +52,13 @@ async function run(demo, seconds, random) {
   for (const index of [0, 1]) {
     const person = await demo.person([counter]);
     await person.isCounter(counter, "connected");
-    await person.page.evaluate(begin, [counter, note, index * AMOUNTS_OF_ONE, EDIT_MS_MAX, Math.ceil(random() * 2 ** 31)]);
+    await person.page.evaluate(begin, [
+      counter,
+      note,
+      index * AMOUNTS_OF_ONE,
+      EDIT_MS_MAX,
+      Math.ceil(random() * 2 ** 31),
+    ]);
     person.devtools = await person.context.newCDPSession(person.page);
     await person.devtools.send("Performance.enable");
     people.push(person);
@@ -72,8 +78,16 @@ async function run(demo, seconds, random) {
   for (const person of people) await person.isCounter(counter, "connected");
   const done = await Promise.all(people.map((person) => person.page.evaluate(() => window.edits.stop())));
   const { operations, versions } = await history(demo.server, counter, note);
-  checkOnce(operations.map(({ type, value, previousValue }) => (type === "increment" ? value - previousValue : type)), done, "amounts");
-  checkOnce(versions.map(({ blob }) => blob).filter((blob) => blob !== ""), done, "texts");
+  checkOnce(
+    operations.map(({ type, value, previousValue }) => (type === "increment" ? value - previousValue : type)),
+    done,
+    "amounts",
+  );
+  checkOnce(
+    versions.map(({ blob }) => blob).filter((blob) => blob !== ""),
+    done,
+    "texts",
+  );
   await checkCaches(demo.server, people, counter, note);
   await demo.server.untilMetric("dormouse_sockets_open", socketsWanted);
   for (const [index, person] of people.entries()) {
@@ -83,7 +97,13 @@ async function run(demo, seconds, random) {
   }
   const count = (outcome) => done.flatMap(({ amounts, texts }) => [...amounts[outcome], ...texts[outcome]]).length;
   const outcomes = { acknowledged: count("acknowledged"), refused: count("refused"), unknown: count("unknown") };
-  return { faults, ...outcomes, errors: done.map(({ errors }) => errors), operations: operations.length, versions: versions.length };
+  return {
+    faults,
+    ...outcomes,
+    errors: done.map(({ errors }) => errors),
+    operations: operations.length,
+    versions: versions.length,
+  };
 }
 
 /** Breaks something, and mends it. */
@@ -144,7 +164,10 @@ async function begin([counter, note, base, editMsMax, seed]) {
   };
   // As `useMutation` does it: with what is shown before the answer comes.
   const mutate = (kind, id, method, input) =>
-    queryClient.getMutationCache().build(queryClient, queries.mutation(kind, id, method)).execute(input);
+    queryClient
+      .getMutationCache()
+      .build(queryClient, queries.mutation(kind, id, method))
+      .execute(input);
   const edit = (number) => {
     const amount = base + number;
     const text = `${base}:${number}`;
@@ -196,7 +219,8 @@ function checkOnce(happened, done, which) {
   const seen = new Set(happened);
   assert.equal(seen.size, happened.length, `${which}: something happened twice`);
   const all = (outcome) => done.flatMap((outcomes) => outcomes[which][outcome]);
-  for (const written of all("acknowledged")) assert.ok(seen.has(written), `${which}: ${written} was acknowledged and is not there`);
+  for (const written of all("acknowledged"))
+    assert.ok(seen.has(written), `${which}: ${written} was acknowledged and is not there`);
   for (const written of all("refused")) assert.ok(!seen.has(written), `${which}: ${written} was refused and is there`);
   const known = new Set([...all("acknowledged"), ...all("unknown")]);
   for (const written of happened) assert.ok(known.has(written), `${which}: nobody wrote ${written}`);
@@ -204,16 +228,20 @@ function checkOnce(happened, done, which) {
 
 /** Waits until every cache is what the server says. */
 async function checkCaches(server, people, name, id) {
-  const [metadata, note] = [await server.mutate("counter.getMetadata", { name }), await server.mutate("note.get", { id })];
+  const [metadata, note] = [
+    await server.mutate("counter.getMetadata", { name }),
+    await server.mutate("note.get", { id }),
+  ];
   const expected = { value: { value: metadata.value }, metadata, note };
-  const cached = ([counterName, noteId]) => import("/src/dormouse.ts").then(({ queries, queryClient }) => {
-    const of = (...query) => queryClient.getQueryData(queries.query(...query).queryKey);
-    return {
-      value: of("counter", counterName, "getValue"),
-      metadata: of("counter", counterName, "getMetadata"),
-      note: of("note", noteId, "get"),
-    };
-  });
+  const cached = ([counterName, noteId]) =>
+    import("/src/dormouse.ts").then(({ queries, queryClient }) => {
+      const of = (...query) => queryClient.getQueryData(queries.query(...query).queryKey);
+      return {
+        value: of("counter", counterName, "getValue"),
+        metadata: of("counter", counterName, "getMetadata"),
+        note: of("note", noteId, "get"),
+      };
+    });
   for (const person of people) {
     const end = Date.now() + PATIENCE_MS;
     let last;

@@ -2,6 +2,7 @@
 
 import { type Call, type CallOptions, Calls } from "./calls.js";
 import { Connection, type ConnectionState, IDLE } from "./connection.js";
+import { DormouseError } from "./errors.js";
 import { ID_FIELDS, type Kinds } from "./generated.js";
 import type { Arguments, InputOf, KindMap, KindName, ListingName, OutputOf } from "./kinds.js";
 import { Listeners } from "./listeners.js";
@@ -66,7 +67,7 @@ export class Client<K extends KindMap<K> = Kinds> {
   /** An object. Nothing is opened by this: see {@link ObjectHandle}. */
   object<N extends KindName<K>>(kind: N, id: string, options: ObjectOptions = {}): ObjectHandle<K, N> {
     const key = `${kind}/${encodeURIComponent(id)}`;
-    const idField = (this.#options.idFields ?? ID_FIELDS as Readonly<Record<string, string>>)[kind] ?? "id";
+    const idField = (this.#options.idFields ?? (ID_FIELDS as Readonly<Record<string, string>>))[kind] ?? "id";
     const describe = (method: string, input: unknown, callOptions: CallOptions): Call => ({
       method,
       input,
@@ -99,13 +100,18 @@ export class Client<K extends KindMap<K> = Kinds> {
 
   /** Ends all connections and calls now. Objects that are watched afterwards are opened again. */
   close(): void {
+    this.#listings.fail(new DormouseError("CLOSED", "the client was closed"));
     for (const connection of [...this.#connections.values()]) connection.close();
   }
 
   #connection(key: string): Connection {
     const present = this.#connections.get(key);
     if (present !== undefined) return present;
-    const { transport = "auto", getToken, webSocket = globalThis.WebSocket as WebSocketConstructor | undefined } = this.#options;
+    const {
+      transport = "auto",
+      getToken,
+      webSocket = globalThis.WebSocket as WebSocketConstructor | undefined,
+    } = this.#options;
     const connection = new Connection({
       fetch: this.#fetch,
       token: () => this.#token(),

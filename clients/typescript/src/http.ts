@@ -31,7 +31,13 @@ export async function callOverHttp({ fetch, token, url, input, key, signal }: Ht
       const headers: Record<string, string> = { "content-type": "application/json", "idempotency-key": key };
       const bearer = await token();
       if (bearer !== null) headers["authorization"] = `Bearer ${bearer}`;
-      const response = await fetch(url, { method: "POST", headers, body: JSON.stringify(input), signal, cache: "no-store" });
+      const response = await fetch(url, {
+        method: "POST",
+        headers,
+        body: JSON.stringify(input),
+        signal,
+        cache: "no-store",
+      });
       const { result, error } = (await response.json()) as Envelope;
       if (result !== undefined) return result.data;
       if (error !== undefined) throw refusal(error);

@@ -69,6 +69,5 @@ export type InputOf<Method> = Method extends { readonly input: infer Input }
 export type OutputOf<Method> = Method extends { readonly output: infer Output } ? Output : never;
 
 /** The arguments of a call: the input may be left out where everything in it may be. */
-export type Arguments<Input, Options> = Record<never, never> extends Input
-  ? [input?: Input, options?: Options]
-  : [input: Input, options?: Options];
+export type Arguments<Input, Options> =
+  Record<never, never> extends Input ? [input?: Input, options?: Options] : [input: Input, options?: Options];

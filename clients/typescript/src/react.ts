@@ -4,7 +4,18 @@
  * @packageDocumentation
  */
 
-import { createContext, createElement, type ReactElement, type ReactNode, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import {
+  createContext,
+  createElement,
+  type ReactElement,
+  type ReactNode,
+  useContext,
+  useEffect,
+  useMemo,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from "react";
 
 import type { Client, ClientState } from "./client.js";
 import type { ConnectionState } from "./connection.js";
@@ -26,7 +37,10 @@ export interface DormouseProviderProps<K extends KindMap<K> = Kinds> {
 }
 
 /** Gives a client to the components below. */
-export function DormouseProvider<K extends KindMap<K> = Kinds>({ client, children }: DormouseProviderProps<K>): ReactElement {
+export function DormouseProvider<K extends KindMap<K> = Kinds>({
+  client,
+  children,
+}: DormouseProviderProps<K>): ReactElement {
   return createElement(ClientContext.Provider, { value: client as unknown as AnyClient }, children);
 }
 
@@ -84,7 +98,11 @@ export function useObject<K extends KindMap<K> = Kinds, N extends KindName<K> = 
     return { object, call: object.call.bind(object), subscribe: object.onState.bind(object) };
   }, [client, kind, id, reconnectInterval]);
   const { object, call, subscribe } = watched;
-  const state = useSyncExternalStore(subscribe, () => object.state, () => object.state);
+  const state = useSyncExternalStore(
+    subscribe,
+    () => object.state,
+    () => object.state,
+  );
 
   const [last, setLast] = useState<{ readonly of: string; readonly event: EventOf<K, N> } | null>(null);
   const name = `${kind}/${id}`;
@@ -174,13 +192,18 @@ export function useNoteWebSocket(id: string, options: UseWebSocketOptions<NoteUp
 function useUpdates<N extends KindName<Kinds>>(
   kind: N,
   id: string,
-  { enabled, onUpdate, reconnectInterval }: UseWebSocketOptions<Exclude<EventOf<Kinds, N>, { readonly type: "initial" }>>,
+  {
+    enabled,
+    onUpdate,
+    reconnectInterval,
+  }: UseWebSocketOptions<Exclude<EventOf<Kinds, N>, { readonly type: "initial" }>>,
 ): LiveObject<Kinds, N> {
   return useObject<Kinds, N>(kind, id, {
     enabled,
     reconnectInterval,
     onEvent: (event, isPast) => {
-      if (!isPast && event.type !== "initial") onUpdate?.(event as Exclude<EventOf<Kinds, N>, { readonly type: "initial" }>);
+      if (!isPast && event.type !== "initial")
+        onUpdate?.(event as Exclude<EventOf<Kinds, N>, { readonly type: "initial" }>);
     },
   });
 }

@@ -101,7 +101,9 @@ async function refused(response: Response): Promise<Input> {
   const { status, headers } = response;
   // A full channel, and whatever stands before the server, does not answer in JSON.
   const body = (await response.json().catch(() => ({}))) as { readonly error?: Refusal };
-  const error = refusal(body.error ?? { code: "SERVICE_UNAVAILABLE", message: `the server answered ${status}` }, { status });
+  const error = refusal(body.error ?? { code: "SERVICE_UNAVAILABLE", message: `the server answered ${status}` }, {
+    status,
+  });
   return { type: "refused", status, error, retryAfterMs: 1_000 * (Number(headers.get("retry-after")) || 0) };
 }
 

@@ -63,7 +63,10 @@ export type ProceduresOf<Kind extends KindShape> = {
 } & { [L in keyof Kind["listings"]]: Listing<Kind["listings"][L]> } & { events: Events<Kind> };
 
 /** The router behind `/rpc`, for the kinds of a generated file: `type AppRouter = RouterOf<Kinds>`. */
-export type RouterOf<K extends KindMap<K>> = TRPCBuiltRouter<RouterOptions, { [N in keyof K & string]: ProceduresOf<K[N]> }>;
+export type RouterOf<K extends KindMap<K>> = TRPCBuiltRouter<
+  RouterOptions,
+  { [N in keyof K & string]: ProceduresOf<K[N]> }
+>;
 
 /** The router behind `/rpc`, for the built-in kinds. */
 export type AppRouter = RouterOf<Kinds>;

@@ -17,7 +17,11 @@ beforeEach(() => {
   vi.useFakeTimers();
   PlayedSocket.all = [];
   offsets = [];
-  client = createClient({ url: "http://server.test/below/", webSocket: PlayedSocket, fetch: () => Promise.reject(new TypeError("away")) });
+  client = createClient({
+    url: "http://server.test/below/",
+    webSocket: PlayedSocket,
+    fetch: () => Promise.reject(new TypeError("away")),
+  });
   stop = client.object("counter", "a/b").on("*", ({ offset }) => offsets.push(offset));
 });
 afterEach(() => {
@@ -30,7 +34,8 @@ const counter = () => client.object("counter", "a/b");
 /** The next socket, open. */
 async function opened(): Promise<PlayedSocket> {
   const before = PlayedSocket.all.length;
-  for (let wait = 0; PlayedSocket.all.length === before && wait < 100; wait += 1) await vi.advanceTimersByTimeAsync(wait === 0 ? 0 : 400);
+  for (let wait = 0; PlayedSocket.all.length === before && wait < 100; wait += 1)
+    await vi.advanceTimersByTimeAsync(wait === 0 ? 0 : 400);
   return open();
 }
 
@@ -129,12 +134,19 @@ test("an idle connection is pinged every 30 s, and left when it does not answer"
 test("a call that was cut off is repeated with its key; after 1011 the last one is not", async () => {
   const first = await open();
   const one = counter().call("increment");
-  const two = counter().call("increment", { amount: 2 }).catch((err: unknown) => err);
+  const two = counter()
+    .call("increment", { amount: 2 })
+    .catch((err: unknown) => err);
   first.onclose?.({ code: 1011, reason: "" });
 
   const second = await opened();
   expect(second.said).toEqual([first.said[0]]);
-  expect(first.said[0]).toMatchObject({ type: "call", method: "increment", params: {}, key: expect.stringMatching(/^[0-9a-f]{32}$/) });
+  expect(first.said[0]).toMatchObject({
+    type: "call",
+    method: "increment",
+    params: {},
+    key: expect.stringMatching(/^[0-9a-f]{32}$/),
+  });
   expect(await two).toMatchObject({ code: "CONNECTION_LOST", isOutcomeUnknown: true });
   second.onclose?.({ code: 1006, reason: "" });
   const third = await opened();
@@ -146,7 +158,9 @@ test("a call that was cut off is repeated with its key; after 1011 the last one 
 
 test("a close that is final ends the calls, and stays until somebody asks", async () => {
   const socket = await open();
-  const call = counter().call("increment").catch((err: unknown) => err);
+  const call = counter()
+    .call("increment")
+    .catch((err: unknown) => err);
   socket.onclose?.({ code: 1008, reason: "not allowed any more" });
 
   expect(await call).toMatchObject({ code: "CLOSED", message: "not allowed any more", isOutcomeUnknown: true });
@@ -161,7 +175,9 @@ test("a close that is final ends the calls, and stays until somebody asks", asyn
 
 test("a fixed delay replaces the back-off, and the shortest of those who share the connection holds", async () => {
   await open();
-  const delays = [5_000, 3_000].map((reconnectIntervalMs) => client.object("counter", "a/b", { reconnectIntervalMs }).connect());
+  const delays = [5_000, 3_000].map((reconnectIntervalMs) =>
+    client.object("counter", "a/b", { reconnectIntervalMs }).connect(),
+  );
   for (let failure = 0; failure < 4; failure += 1) {
     PlayedSocket.all.at(-1)?.onclose?.({ code: 1006, reason: "" });
     await vi.advanceTimersByTimeAsync(2_999);
@@ -197,7 +213,9 @@ test("a listener that throws keeps nobody waiting", async () => {
   process.on("uncaughtException", report);
   const others = process.listeners("uncaughtException").filter((listener) => listener !== report);
   for (const other of others) process.off("uncaughtException", other);
-  client.object("counter", "c").on("*", () => { throw new Error("mine"); });
+  client.object("counter", "c").on("*", () => {
+    throw new Error("mine");
+  });
   const seen: unknown[] = [];
   client.object("counter", "c").on("*", ({ offset }) => seen.push(offset));
 
@@ -212,12 +230,21 @@ test("a listener that throws keeps nobody waiting", async () => {
 });
 
 test("a token that cannot be had counts as a server that cannot be reached", async () => {
-  const tokenless = createClient({ url: "http://server.test", webSocket: PlayedSocket, getToken: () => { throw new Error("signed out"); } });
+  const tokenless = createClient({
+    url: "http://server.test",
+    webSocket: PlayedSocket,
+    getToken: () => {
+      throw new Error("signed out");
+    },
+  });
   const object = tokenless.object("counter", "a");
   object.connect();
   await vi.advanceTimersByTimeAsync(1);
 
-  expect(object.state).toMatchObject({ status: "reconnecting", error: { code: "UNREACHABLE", cause: { message: "signed out" } } });
+  expect(object.state).toMatchObject({
+    status: "reconnecting",
+    error: { code: "UNREACHABLE", cause: { message: "signed out" } },
+  });
   expect(object.state.error).toBeInstanceOf(DormouseError);
   tokenless.close();
 });

@@ -5,7 +5,14 @@ import WebSocket from "ws";
 
 import { Proxy } from "../../../tests/browser/proxy.mjs";
 import { Server } from "../../../tests/browser/server.mjs";
-import { type Client, type ClientOptions, createClient, DormouseError, type EventOf, type Kinds } from "../src/index.js";
+import {
+  type Client,
+  type ClientOptions,
+  createClient,
+  DormouseError,
+  type EventOf,
+  type Kinds,
+} from "../src/index.js";
 import { until } from "./until.js";
 
 type CounterEventHere = EventOf<Kinds, "counter">;
@@ -46,7 +53,16 @@ function watched(options: ClientOptions = {}) {
     if (states.at(-1) !== counter.state.status) states.push(counter.state.status);
   });
   const stop = counter.on("*", (event) => events.push(event));
-  return { client, counter, events, states, stop: () => { stop(); stopState(); } };
+  return {
+    client,
+    counter,
+    events,
+    states,
+    stop: () => {
+      stop();
+      stopState();
+    },
+  };
 }
 
 const elsewhere = (name: string) => server.mutate("counter.increment", { name });
@@ -70,36 +86,39 @@ describe.each(["websocket", "sse"] as const)("over %s", (transport) => {
     expect(counter.state.lastUpdate).toBeInstanceOf(Date);
   });
 
-  test.each(["a cut", "a dead proxy", "a killed server", "a restart"])("after %s nothing is missing and nothing is double", async (how) => {
-    const { counter, events, states } = watched({ transport });
-    await until(() => events.length === 1);
-    await elsewhere(counter.id);
-    await until(() => events.length === 2);
+  test.each(["a cut", "a dead proxy", "a killed server", "a restart"])(
+    "after %s nothing is missing and nothing is double",
+    async (how) => {
+      const { counter, events, states } = watched({ transport });
+      await until(() => events.length === 1);
+      await elsewhere(counter.id);
+      await until(() => events.length === 2);
 
-    if (how === "a cut") {
-      proxy.cut();
+      if (how === "a cut") {
+        proxy.cut();
+        await elsewhere(counter.id);
+      } else if (how === "a dead proxy") {
+        await proxy.kill();
+        await elsewhere(counter.id);
+        await proxy.listen();
+      } else {
+        await (how === "a restart" ? server.terminate() : server.kill());
+        await server.start();
+        await elsewhere(counter.id);
+      }
       await elsewhere(counter.id);
-    } else if (how === "a dead proxy") {
-      await proxy.kill();
-      await elsewhere(counter.id);
-      await proxy.listen();
-    } else {
-      await (how === "a restart" ? server.terminate() : server.kill());
-      await server.start();
-      await elsewhere(counter.id);
-    }
-    await elsewhere(counter.id);
-    await until(() => events.at(-1)?.offset === 3);
+      await until(() => events.at(-1)?.offset === 3);
 
-    expect(events.map(({ type, offset }) => [type, offset])).toEqual([
-      ["initial", 0],
-      ["increment", 1],
-      ["increment", 2],
-      ["increment", 3],
-    ]);
-    expect(states).toContain("reconnecting");
-    expect(states.at(-1)).toBe("connected");
-  });
+      expect(events.map(({ type, offset }) => [type, offset])).toEqual([
+        ["initial", 0],
+        ["increment", 1],
+        ["increment", 2],
+        ["increment", 3],
+      ]);
+      expect(states).toContain("reconnecting");
+      expect(states.at(-1)).toBe("connected");
+    },
+  );
 
   test("a call changes the object once, however often it is cut off", async () => {
     const { counter, events } = watched({ transport });
@@ -124,7 +143,11 @@ describe.each(["websocket", "sse"] as const)("over %s", (transport) => {
     const refused = await note.call("update", { blob: "c", expectedVersion: 1 }).catch((err: unknown) => err);
 
     expect(refused).toBeInstanceOf(DormouseError);
-    expect(refused).toMatchObject({ code: "CONFLICT", isOutcomeUnknown: false, data: { current: { version: 2, blob: "b" } } });
+    expect(refused).toMatchObject({
+      code: "CONFLICT",
+      isOutcomeUnknown: false,
+      data: { current: { version: 2, blob: "b" } },
+    });
     stop();
   });
 });
@@ -292,7 +315,9 @@ test("a loop sees every event, through a cut, until it is left", async () => {
 });
 
 test("a loop ends with the connection's error", async () => {
-  const client = connect({ idFields: {} }) as unknown as Client<{ nothing: { id: "id"; event: { type: "x" }; methods: object; listings: object } }>;
+  const client = connect({ idFields: {} }) as unknown as Client<{
+    nothing: { id: "id"; event: { type: "x" }; methods: object; listings: object };
+  }>;
 
   const loop = (async () => {
     for await (const _ of client.object("nothing", "a")) expect.unreachable();
@@ -312,7 +337,11 @@ test("where WebSockets do not pass, events come as a stream and calls go over HT
   proxy.cut();
   await elsewhere(counter.id);
   await until(() => events.length === 3);
-  expect(events.map(({ type, offset }) => [type, offset])).toEqual([["initial", 0], ["increment", 1], ["increment", 2]]);
+  expect(events.map(({ type, offset }) => [type, offset])).toEqual([
+    ["initial", 0],
+    ["increment", 1],
+    ["increment", 2],
+  ]);
 });
 
 test("a token is asked for anew by every connection and call, and goes where tokens go", async () => {
@@ -338,10 +367,13 @@ test("a token is asked for anew by every connection and call, and goes where tok
   await until(() => counter.state.status === "reconnecting");
   await until(() => counter.state.status === "connected");
 
-  await connect({ getToken: () => "other", fetch: (input, init) => {
-    headers.push(new Headers(init?.headers).get("authorization"));
-    return fetch(input, init);
-  } }).list("note", "list");
+  await connect({
+    getToken: () => "other",
+    fetch: (input, init) => {
+      headers.push(new Headers(init?.headers).get("authorization"));
+      return fetch(input, init);
+    },
+  }).list("note", "list");
 
   expect(protocols.at(0)).toEqual(["dormouse", "bearer.t1"]);
   expect(protocols.at(-1)).toEqual(["dormouse", `bearer.t${tokens}`]);
@@ -358,17 +390,20 @@ test.each(["", ".", "..", "x".repeat(257)])("a name that no address can have, %j
   stop();
 });
 
-test.each(["a/b?c#d%", "with space", "ünï-🐭", "x".repeat(256)])("a name such as %j leads to its object", async (id) => {
-  const counter = connect().object("counter", id);
-  const events: CounterEventHere[] = [];
-  const stop = counter.on("*", (event) => events.push(event));
-  await until(() => events.length === 1);
-  await elsewhere(id);
-  await until(() => events.length === 2);
+test.each(["a/b?c#d%", "with space", "ünï-🐭", "x".repeat(256)])(
+  "a name such as %j leads to its object",
+  async (id) => {
+    const counter = connect().object("counter", id);
+    const events: CounterEventHere[] = [];
+    const stop = counter.on("*", (event) => events.push(event));
+    await until(() => events.length === 1);
+    await elsewhere(id);
+    await until(() => events.length === 2);
 
-  expect(events[1]?.metadata.name).toBe(id);
-  stop();
-});
+    expect(events[1]?.metadata.name).toBe(id);
+    stop();
+  },
+);
 
 test("a client's state is that of the connection that needs attention most", async () => {
   const { client, counter } = watched();

@@ -53,7 +53,8 @@ class Bench {
   }
 }
 
-const end = (closeCode?: number, reason = ""): Input => (closeCode === undefined ? { type: "ended" } : { type: "ended", closeCode, reason });
+const end = (closeCode?: number, reason = ""): Input =>
+  closeCode === undefined ? { type: "ended" } : { type: "ended", closeCode, reason };
 const refused = (status: number, retryAfterMs = 0): Input => ({
   type: "refused",
   status,
@@ -81,7 +82,10 @@ describe("close codes", () => {
     const bench = new Bench();
     bench.around = { hasTokens: false };
 
-    expect(bench.open().input(end(4002)).machine).toMatchObject({ phase: { name: "closed" }, error: { code: "UNAUTHORIZED" } });
+    expect(bench.open().input(end(4002)).machine).toMatchObject({
+      phase: { name: "closed" },
+      error: { code: "UNAUTHORIZED" },
+    });
   });
 
   test.each([
@@ -154,7 +158,10 @@ describe("handshakes", () => {
 
     bench.pass(10_000);
 
-    expect(bench.machine).toMatchObject({ phase: { name: "waiting" }, error: { message: "the server does not answer" } });
+    expect(bench.machine).toMatchObject({
+      phase: { name: "waiting" },
+      error: { message: "the server does not answer" },
+    });
   });
 
   test("an event stream that was fallen back to stays until the network changes", () => {
@@ -227,7 +234,11 @@ describe("life", () => {
   test("a gap and a refresh dial again: the one as a failure, the other as a wish", () => {
     const bench = new Bench().open();
 
-    expect(bench.input({ type: "refresh" }).machine).toMatchObject({ phase: { name: "dialling" }, attempt: 0, error: null });
+    expect(bench.input({ type: "refresh" }).machine).toMatchObject({
+      phase: { name: "dialling" },
+      attempt: 0,
+      error: null,
+    });
     bench.input({ type: "opened" }).input({ type: "gap" });
     expect(bench.machine).toMatchObject({ phase: { name: "waiting" }, attempt: 1 });
   });
@@ -253,8 +264,17 @@ describe("life", () => {
 
   test("what comes when nobody listens changes nothing", () => {
     const inputs: Input[] = [
-      { type: "tick" }, { type: "opened" }, { type: "heard" }, { type: "gap" }, { type: "refresh" }, { type: "wake" },
-      { type: "probe" }, { type: "suspend" }, { type: "stop" }, { type: "unreachable", cause: null }, end(),
+      { type: "tick" },
+      { type: "opened" },
+      { type: "heard" },
+      { type: "gap" },
+      { type: "refresh" },
+      { type: "wake" },
+      { type: "probe" },
+      { type: "suspend" },
+      { type: "stop" },
+      { type: "unreachable", cause: null },
+      end(),
     ];
     for (const input of inputs) {
       const bench = new Bench();
@@ -265,9 +285,22 @@ describe("life", () => {
 
   test("after every order of inputs it waits for time or is at an end", () => {
     const inputs: Input[] = [
-      { type: "start" }, { type: "stop" }, { type: "opened" }, { type: "heard" }, { type: "gap" }, { type: "refresh" },
-      { type: "wake" }, { type: "probe" }, { type: "tick" }, end(), end(1012, '{"withinMs":100}'), end(1008), refused(426),
-      refused(503, 1_000), refused(404), { type: "unreachable", cause: null },
+      { type: "start" },
+      { type: "stop" },
+      { type: "opened" },
+      { type: "heard" },
+      { type: "gap" },
+      { type: "refresh" },
+      { type: "wake" },
+      { type: "probe" },
+      { type: "tick" },
+      end(),
+      end(1012, '{"withinMs":100}'),
+      end(1008),
+      refused(426),
+      refused(503, 1_000),
+      refused(404),
+      { type: "unreachable", cause: null },
     ];
     for (let seed = 1; seed <= 200; seed += 1) {
       let state = seed;

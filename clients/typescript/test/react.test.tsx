@@ -6,7 +6,14 @@ import { renderToString } from "react-dom/server";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { type Client, createClient } from "../src/index.js";
-import { type CounterWebSocket, DormouseProvider, type NoteWebSocket, useConnection, useCounterWebSocket, useNoteWebSocket } from "../src/react.js";
+import {
+  type CounterWebSocket,
+  DormouseProvider,
+  type NoteWebSocket,
+  useConnection,
+  useCounterWebSocket,
+  useNoteWebSocket,
+} from "../src/react.js";
 import { PlayedSocket } from "./played.js";
 
 declare global {
@@ -14,10 +21,29 @@ declare global {
 }
 
 const NOW = "2025-01-15T12:00:00.000Z";
-const metadata = (value: number): object => ({ id: 1, name: "a", value, createdAt: NOW, updatedAt: NOW, operationCount: value });
-const initial = (value: number): object => ({ type: "initial", value, metadata: metadata(value), timestamp: NOW, epoch: "e1", offset: value });
+const metadata = (value: number): object => ({
+  id: 1,
+  name: "a",
+  value,
+  createdAt: NOW,
+  updatedAt: NOW,
+  operationCount: value,
+});
+const initial = (value: number): object => ({
+  type: "initial",
+  value,
+  metadata: metadata(value),
+  timestamp: NOW,
+  epoch: "e1",
+  offset: value,
+});
 const increment = (value: number): object => ({
-  type: "increment", value, previousValue: value - 1, metadata: metadata(value), timestamp: NOW, offset: value,
+  type: "increment",
+  value,
+  previousValue: value - 1,
+  metadata: metadata(value),
+  timestamp: NOW,
+  offset: value,
 });
 
 let client: Client;
@@ -28,7 +54,11 @@ beforeEach(() => {
   globalThis.IS_REACT_ACT_ENVIRONMENT = true;
   vi.useFakeTimers();
   PlayedSocket.all = [];
-  client = createClient({ url: "http://server.test", webSocket: PlayedSocket, fetch: () => Promise.reject(new TypeError("away")) });
+  client = createClient({
+    url: "http://server.test",
+    webSocket: PlayedSocket,
+    fetch: () => Promise.reject(new TypeError("away")),
+  });
   root = createRoot(document.createElement("div"));
 });
 afterEach(() => {
@@ -39,7 +69,11 @@ afterEach(() => {
 
 async function render(children: ReactNode): Promise<void> {
   await act(async () => {
-    root.render(<StrictMode><DormouseProvider client={client}>{children}</DormouseProvider></StrictMode>);
+    root.render(
+      <StrictMode>
+        <DormouseProvider client={client}>{children}</DormouseProvider>
+      </StrictMode>,
+    );
     await vi.advanceTimersByTimeAsync(0);
   });
 }
@@ -58,7 +92,11 @@ async function pass(ms: number): Promise<void> {
 interface CounterProps {
   readonly name?: string;
   readonly enabled?: boolean;
-  readonly onUpdate?: (update: { readonly type: string; readonly value: number; readonly previousValue: number }) => void;
+  readonly onUpdate?: (update: {
+    readonly type: string;
+    readonly value: number;
+    readonly previousValue: number;
+  }) => void;
   readonly reconnectInterval?: number;
 }
 
@@ -72,9 +110,21 @@ test("this is the React that it should be", () => {
 });
 
 test("a component watches through one socket, also in strict mode", async () => {
-  await render(<><Counter /><Counter /></>);
+  await render(
+    <>
+      <Counter />
+      <Counter />
+    </>,
+  );
   expect(PlayedSocket.all.length).toBe(1);
-  expect(seen).toMatchObject({ status: "connecting", isConnected: false, isConnecting: true, error: null, lastUpdate: null, value: undefined });
+  expect(seen).toMatchObject({
+    status: "connecting",
+    isConnected: false,
+    isConnecting: true,
+    error: null,
+    lastUpdate: null,
+    value: undefined,
+  });
 
   await play((socket) => socket.onopen?.());
   await play((socket) => socket.say(initial(41)));
@@ -95,7 +145,12 @@ test("changes are told once each, and the past is not told as news", async () =>
     socket.say(increment(2));
   });
 
-  await render(<><Counter onUpdate={({ value }) => first.push(value)} /><Counter onUpdate={({ value }) => second.push(value)} /></>);
+  await render(
+    <>
+      <Counter onUpdate={({ value }) => first.push(value)} />
+      <Counter onUpdate={({ value }) => second.push(value)} />
+    </>,
+  );
   expect(seen.value).toBe(2);
   await play((socket) => socket.say(increment(3)));
 
@@ -105,7 +160,9 @@ test("changes are told once each, and the past is not told as news", async () =>
 
 test("what was missed while the connection was away is told", async () => {
   const told: string[] = [];
-  await render(<Counter onUpdate={({ type, previousValue, value }) => told.push(`${type}: ${previousValue} → ${value}`)} />);
+  await render(
+    <Counter onUpdate={({ type, previousValue, value }) => told.push(`${type}: ${previousValue} → ${value}`)} />,
+  );
   await play((socket) => socket.onopen?.());
   await play((socket) => socket.say(initial(1)));
   await play((socket) => socket.onclose?.({ code: 1006, reason: "" }));
@@ -204,7 +261,12 @@ test("a banner sees the connection that needs attention most", async () => {
     states.push(useConnection().status);
     return null;
   }
-  await render(<><Banner /><Counter /></>);
+  await render(
+    <>
+      <Banner />
+      <Counter />
+    </>,
+  );
   await play((socket) => socket.onopen?.());
   await play((socket) => socket.onclose?.({ code: 1008, reason: "" }));
 
@@ -212,7 +274,11 @@ test("a banner sees the connection that needs attention most", async () => {
 });
 
 test("on a server it renders without opening anything", () => {
-  const html = renderToString(<DormouseProvider client={client}><Counter /></DormouseProvider>);
+  const html = renderToString(
+    <DormouseProvider client={client}>
+      <Counter />
+    </DormouseProvider>,
+  );
 
   expect(html).toBe("<p></p>");
   expect(PlayedSocket.all.length).toBe(0);

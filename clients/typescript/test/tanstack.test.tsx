@@ -1,6 +1,13 @@
 // The cache and the events: what is set, what is asked for again, what may not overwrite what.
 
-import { InfiniteQueryObserver, QueryClient, QueryClientProvider, QueryObserver, useMutation, useQuery } from "@tanstack/react-query";
+import {
+  InfiniteQueryObserver,
+  QueryClient,
+  QueryClientProvider,
+  QueryObserver,
+  useMutation,
+  useQuery,
+} from "@tanstack/react-query";
 import { act, type ReactElement } from "react";
 import { createRoot } from "react-dom/client";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -9,15 +16,34 @@ import { type Client, createClient, type CounterMetadata, DormouseError, type Er
 import { createQueries, type Queries } from "../src/tanstack.js";
 import { PlayedSocket } from "./played.js";
 
-const metadata = (value: number, operationCount: number = value, createdAt: string = "2025-01-15T12:00:00.000Z"): CounterMetadata => ({
-  id: 1, name: "a", value, createdAt, updatedAt: createdAt, operationCount,
+const metadata = (
+  value: number,
+  operationCount: number = value,
+  createdAt: string = "2025-01-15T12:00:00.000Z",
+): CounterMetadata => ({
+  id: 1,
+  name: "a",
+  value,
+  createdAt,
+  updatedAt: createdAt,
+  operationCount,
 });
 const event = (type: string, state: CounterMetadata): object => ({
-  type, value: state.value, previousValue: state.value - 1, metadata: state, timestamp: state.updatedAt,
-  offset: state.operationCount, ...(type === "initial" ? { epoch: "e1" } : {}),
+  type,
+  value: state.value,
+  previousValue: state.value - 1,
+  metadata: state,
+  timestamp: state.updatedAt,
+  offset: state.operationCount,
+  ...(type === "initial" ? { epoch: "e1" } : {}),
 });
 const note = (version: number, blob: string): object => ({
-  id: "n", version, title: "t", blob, createdAt: "2025-01-15T12:00:00.000Z", updatedAt: "2025-01-15T12:00:00.000Z",
+  id: "n",
+  version,
+  title: "t",
+  blob,
+  createdAt: "2025-01-15T12:00:00.000Z",
+  updatedAt: "2025-01-15T12:00:00.000Z",
 });
 
 const VALUE = [["counter", "getValue"], { input: { name: "a" }, type: "query" }] as const;
@@ -27,7 +53,11 @@ let client: Client;
 let queryClient: QueryClient;
 let queries: Queries;
 /** Requests that wait for the test to answer. */
-let requests: { readonly path: string; readonly answer: (data: unknown) => void; readonly refuse: (code: string, data?: object) => void }[];
+let requests: {
+  readonly path: string;
+  readonly answer: (data: unknown) => void;
+  readonly refuse: (code: string, data?: object) => void;
+}[];
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -114,7 +144,10 @@ test("a late answer of somebody else's query under the same key does not overwri
   const { socket } = await follow("counter", "a");
   let answer: (value: unknown) => void = () => {};
   // As @trpc/tanstack-react-query makes them.
-  const value = new QueryObserver(queryClient, { queryKey: VALUE, queryFn: () => new Promise((resolve) => (answer = resolve)) });
+  const value = new QueryObserver(queryClient, {
+    queryKey: VALUE,
+    queryFn: () => new Promise((resolve) => (answer = resolve)),
+  });
   value.subscribe(() => {});
   socket.say(event("initial", metadata(1)));
   socket.say(event("increment", metadata(2)));
@@ -169,7 +202,10 @@ test("a mutation shows at once what it will do, and never counts itself twice", 
 test("what a refused mutation showed is taken back, and what others did meanwhile stays", async () => {
   const { socket } = await follow("counter", "a");
   socket.say(event("initial", metadata(10)));
-  const call = queryClient.getMutationCache().build(queryClient, queries.mutation("counter", "a", "setValue")).execute({ value: 99 });
+  const call = queryClient
+    .getMutationCache()
+    .build(queryClient, queries.mutation("counter", "a", "setValue"))
+    .execute({ value: 99 });
   const refused = call.catch((err: unknown) => err);
   await pass();
   expect(shown(VALUE)).toEqual({ value: 99 });
@@ -185,7 +221,10 @@ test("what a refused mutation showed is taken back, and what others did meanwhil
 test("without events a mutation's result is shown, and the history asked for again", async () => {
   queryClient.setQueryData(METADATA, metadata(1));
   queryClient.setQueryData(VALUE, { value: 1 });
-  const call = queryClient.getMutationCache().build(queryClient, queries.mutation("counter", "a", "increment")).execute({});
+  const call = queryClient
+    .getMutationCache()
+    .build(queryClient, queries.mutation("counter", "a", "increment"))
+    .execute({});
   await pass();
   expect(shown(VALUE)).toEqual({ value: 2 });
   expect(requests.at(-1)?.path).toBe("/rpc/counter.increment");
@@ -228,12 +267,22 @@ test("an update of a note shows at once, and gives way to a conflict", async () 
   socket.say({ type: "initial", data: note(1, "a"), epoch: "e1", offset: 1 });
   const key = queries.query("note", "n", "get").queryKey;
   const update = queries.mutation("note", "n", "update");
-  const call = queryClient.getMutationCache().build(queryClient, update).execute({ blob: "mine", expectedVersion: 1 }).catch((err: unknown) => err);
+  const call = queryClient
+    .getMutationCache()
+    .build(queryClient, update)
+    .execute({ blob: "mine", expectedVersion: 1 })
+    .catch((err: unknown) => err);
   await pass();
   expect(shown(key)).toEqual(note(1, "mine"));
 
   socket.say({ type: "update", data: note(2, "theirs"), offset: 2 });
-  socket.say({ type: "error", id: socket.said.at(-1)?.["id"], code: "CONFLICT", message: "no", data: { current: note(2, "theirs") } });
+  socket.say({
+    type: "error",
+    id: socket.said.at(-1)?.["id"],
+    code: "CONFLICT",
+    message: "no",
+    data: { current: note(2, "theirs") },
+  });
 
   expect(await call).toMatchObject({ code: "CONFLICT", data: { current: { version: 2 } } });
   expect(shown(key)).toEqual(note(2, "theirs"));
@@ -271,7 +320,11 @@ test("the options fit useQuery and useMutation as they are", async () => {
   const element = document.createElement("div");
   const root = createRoot(element);
   await act(async () => {
-    root.render(<QueryClientProvider client={queryClient}><Counter /></QueryClientProvider>);
+    root.render(
+      <QueryClientProvider client={queryClient}>
+        <Counter />
+      </QueryClientProvider>,
+    );
     socket.say(event("initial", metadata(1)));
     await pass(10);
   });

@@ -1,6 +1,13 @@
 // An unmodified @trpc/client against the real server.
 
-import { createTRPCClient, httpBatchLink, httpLink, type TRPCClient, TRPCClientError, type TRPCLink } from "@trpc/client";
+import {
+  createTRPCClient,
+  httpBatchLink,
+  httpLink,
+  type TRPCClient,
+  TRPCClientError,
+  type TRPCLink,
+} from "@trpc/client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { Server } from "../../../tests/browser/server.mjs";
@@ -27,7 +34,11 @@ describe.each(LINKS)("%s", (_, link) => {
     const trpc = connect();
     const name = `counter ${(count += 1)}`;
 
-    expect(await trpc.counter.increment.mutate({ name, amount: 3 })).toMatchObject({ type: "increment", value: 3, previousValue: 0 });
+    expect(await trpc.counter.increment.mutate({ name, amount: 3 })).toMatchObject({
+      type: "increment",
+      value: 3,
+      previousValue: 0,
+    });
     expect(await trpc.counter.getValue.query({ name })).toEqual({ value: 3 });
     const { operations } = await trpc.counter.getHistory.query({ name, limit: 10 });
     expect(operations.map(({ type, offset }) => [type, offset])).toEqual([["increment", 1]]);
@@ -59,10 +70,16 @@ describe.each(LINKS)("%s", (_, link) => {
     const { id } = await trpc.note.create.mutate({ title: "without an id" });
     await trpc.note.update.mutate({ id, blob: "theirs" });
 
-    const conflict = await trpc.note.update.mutate({ id, blob: "mine", expectedVersion: 1 }).catch((err: unknown) => err);
+    const conflict = await trpc.note.update
+      .mutate({ id, blob: "mine", expectedVersion: 1 })
+      .catch((err: unknown) => err);
 
     expect(conflict).toBeInstanceOf(TRPCClientError);
-    expect((conflict as TRPCClientError<AppRouter>).data).toMatchObject({ code: "CONFLICT", httpStatus: 409, current: { blob: "theirs" } });
+    expect((conflict as TRPCClientError<AppRouter>).data).toMatchObject({
+      code: "CONFLICT",
+      httpStatus: 409,
+      current: { blob: "theirs" },
+    });
   });
 });
 

@@ -27,12 +27,15 @@ export async function calls(): Promise<void> {
   const again = await flat.updateNote.mutate({ id: "a", blob: "b", expectedVersion: 1 });
   same<typeof again, NoteData>(true);
   same<typeof list, Awaited<ReturnType<typeof flat.listNotes.query>>>(true);
-  trpc.counter.events.subscribe({ name: "a", lastEventId: "e:1" }, {
-    onData: ({ id, data }) => {
-      same<typeof id, string>(true);
-      same<typeof data.value, number>(true);
+  trpc.counter.events.subscribe(
+    { name: "a", lastEventId: "e:1" },
+    {
+      onData: ({ id, data }) => {
+        same<typeof id, string>(true);
+        same<typeof data.value, number>(true);
+      },
     },
-  });
+  );
 
   // @ts-expect-error an amount is a number
   await trpc.counter.increment.mutate({ name: "a", amount: "2" });

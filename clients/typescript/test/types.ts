@@ -2,7 +2,16 @@
 
 import { QueryClient, useInfiniteQuery, useMutation, useQuery } from "@tanstack/react-query";
 
-import { createClient, type CounterEvent, type CounterHistory, type CounterValue, type KindMap, type NoteData, type NoteDeleted, type NoteList } from "../src/index.js";
+import {
+  createClient,
+  type CounterEvent,
+  type CounterHistory,
+  type CounterValue,
+  type KindMap,
+  type NoteData,
+  type NoteDeleted,
+  type NoteList,
+} from "../src/index.js";
 import { createHooks, useCounterWebSocket, useNoteWebSocket, useObject } from "../src/react.js";
 import { createQueries } from "../src/tanstack.js";
 

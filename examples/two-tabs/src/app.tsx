@@ -13,11 +13,21 @@ export function App() {
           <span>Two tabs</span>
         </a>
         <nav className="pages" aria-label="Pages">
-          <PageLink href="#/counters" isCurrent={route.page === "counters"}>Counters</PageLink>
-          <PageLink href="#/notes" isCurrent={route.page === "notes"}>Notes</PageLink>
+          <PageLink href="#/counters" isCurrent={route.page === "counters"}>
+            Counters
+          </PageLink>
+          <PageLink href="#/notes" isCurrent={route.page === "notes"}>
+            Notes
+          </PageLink>
         </nav>
         <ConnectionDot />
-        <a className="button quiet second-tab" href={location.href} target="_blank" rel="noopener" onPointerDown={pointHere}>
+        <a
+          className="button quiet second-tab"
+          href={location.href}
+          target="_blank"
+          rel="noopener"
+          onPointerDown={pointHere}
+        >
           Open a second tab
         </a>
       </header>
@@ -33,5 +43,9 @@ function pointHere({ currentTarget }: { currentTarget: HTMLAnchorElement }): voi
 }
 
 function PageLink({ href, isCurrent, children }: { href: string; isCurrent: boolean; children: string }) {
-  return <a href={href} aria-current={isCurrent ? "page" : undefined}>{children}</a>;
+  return (
+    <a href={href} aria-current={isCurrent ? "page" : undefined}>
+      {children}
+    </a>
+  );
 }

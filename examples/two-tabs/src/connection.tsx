@@ -21,7 +21,12 @@ const WORDS: Record<ConnectionState["status"], string> = {
 export function ConnectionDot() {
   const { status, transport } = useConnection();
   return (
-    <span className="dot" data-status={status} data-testid="connection" title={status === "connected" ? `by ${transport}` : undefined}>
+    <span
+      className="dot"
+      data-status={status}
+      data-testid="connection"
+      title={status === "connected" ? `by ${transport}` : undefined}
+    >
       {WORDS[status]}
     </span>
   );
@@ -38,9 +43,15 @@ export function Banner() {
       <p>
         <strong>{status === "closed" ? "Not connected" : "Connection lost"}</strong>
         {error !== null && <span> · {sentence(error)}</span>}
-        <span className="soft"> {when}{attempt > 1 && ` (try ${attempt})`}</span>
+        <span className="soft">
+          {" "}
+          {when}
+          {attempt > 1 && ` (try ${attempt})`}
+        </span>
       </p>
-      <button type="button" className="button" onClick={() => client.reconnect()}>Try now</button>
+      <button type="button" className="button" onClick={() => client.reconnect()}>
+        Try now
+      </button>
     </div>
   );
 }

@@ -7,7 +7,14 @@ interface SwitchProps {
 
 export function Switch({ label, isOn, onChange, testId }: SwitchProps) {
   return (
-    <button type="button" className="switch" role="switch" aria-checked={isOn} data-testid={testId} onClick={() => onChange(!isOn)}>
+    <button
+      type="button"
+      className="switch"
+      role="switch"
+      aria-checked={isOn}
+      data-testid={testId}
+      onClick={() => onChange(!isOn)}
+    >
       <span className="track" aria-hidden="true" />
       {label}
     </button>

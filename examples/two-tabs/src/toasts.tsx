@@ -36,7 +36,9 @@ export function ToastProvider({ children }: { children: ReactNode }) {
       {children}
       <ol className="toasts" role="log" aria-live="polite" data-testid="toasts">
         {toasts.map(({ key, text, isError }) => (
-          <li key={key} className={isError ? "toast bad" : "toast"}>{text}</li>
+          <li key={key} className={isError ? "toast bad" : "toast"}>
+            {text}
+          </li>
         ))}
       </ol>
     </ToastContext>

@@ -10,7 +10,10 @@ export interface QueryCacheLike {
   /** See `QueryClient`. */
   setQueryData(queryKey: readonly unknown[], data: unknown): unknown;
   /** See `QueryClient`. */
-  setQueryDefaults(queryKey: readonly unknown[], options: { structuralSharing?: (old: unknown, fresh: unknown) => unknown }): void;
+  setQueryDefaults(
+    queryKey: readonly unknown[],
+    options: { structuralSharing?: (old: unknown, fresh: unknown) => unknown },
+  ): void;
   /** See `QueryClient`. */
   invalidateQueries(filters: { queryKey: readonly unknown[] }): Promise<void>;
   /** See `QueryClient`. */
@@ -18,7 +21,10 @@ export interface QueryCacheLike {
 }
 
 /** A key, as tRPC's TanStack integration writes it: what is cached under it is the same for both. */
-export type QueryKeyOf = readonly [path: readonly string[], about?: { readonly input?: object; readonly type?: "query" | "infinite" }];
+export type QueryKeyOf = readonly [
+  path: readonly string[],
+  about?: { readonly input?: object; readonly type?: "query" | "infinite" },
+];
 
 /** Where the answers of `<kind>.<method>` are; of all inputs that contain `input`, if there is no type. */
 export function keyOf(kind: string, method: string, input: object, type?: "query" | "infinite"): QueryKeyOf {

@@ -80,12 +80,13 @@ export class LiveState {
   /** Shows what a mutation will probably do, until the function that it gives is called with its result or without. */
   guess(method: string, input: unknown): (result?: unknown) => void {
     const apply = this.#rules.guesses[method];
-    const guess: Guess | null = apply !== undefined && this.#known !== undefined
-      ? {
-          apply: (state) => apply(state, (input ?? {}) as never),
-          containedIn: this.#version(this.#known).changes + this.#guesses.length + 1,
-        }
-      : null;
+    const guess: Guess | null =
+      apply !== undefined && this.#known !== undefined
+        ? {
+            apply: (state) => apply(state, (input ?? {}) as never),
+            containedIn: this.#version(this.#known).changes + this.#guesses.length + 1,
+          }
+        : null;
     if (guess !== null) {
       this.#guesses.push(guess);
       this.#show();

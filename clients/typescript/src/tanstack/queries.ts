@@ -122,7 +122,9 @@ export class Queries<K extends KindMap<K> = Kinds> {
     listing: L,
     input?: InputOf<K[N]["listings"][L]>,
   ): ListingQuery<OutputOf<K[N]["listings"][L]>> {
-    const ask = this.#client.list.bind(this.#client) as (...question: unknown[]) => Promise<OutputOf<K[N]["listings"][L]>>;
+    const ask = this.#client.list.bind(this.#client) as (
+      ...question: unknown[]
+    ) => Promise<OutputOf<K[N]["listings"][L]>>;
     return {
       queryKey: keyOf(kind, listing, { ...input }, "query"),
       queryFn: () => ask(kind, listing, input),
@@ -143,7 +145,8 @@ export class Queries<K extends KindMap<K> = Kinds> {
   ): ObjectPages<OutputOf<K[N]["methods"][M]>> {
     return {
       queryKey: keyOf(kind, method, { ...input, ...this.#name(kind, id) }, "infinite"),
-      queryFn: ({ pageParam: before }) => this.#ask(kind, id, method, before === undefined ? { ...input } : { ...input, before }),
+      queryFn: ({ pageParam: before }) =>
+        this.#ask(kind, id, method, before === undefined ? { ...input } : { ...input, before }),
       initialPageParam: undefined,
       getNextPageParam: (last) => (last as { readonly next?: number }).next,
       retry,

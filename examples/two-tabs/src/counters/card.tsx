@@ -42,29 +42,51 @@ export function CounterCard({ name, onRemove }: { name: string; onRemove: () => 
       <header>
         <h2 title={name}>{name}</h2>
         <Switch label="Live" isOn={isLive} onChange={setLive} testId="live" />
-        <button type="button" className="icon" aria-label={`Take ${name} off the board`} onClick={onRemove}>×</button>
+        <button type="button" className="icon" aria-label={`Take ${name} off the board`} onClick={onRemove}>
+          ×
+        </button>
       </header>
       <p className={text.length > LARGE_CHARS_MAX ? "value long" : "value"}>
-        <output key={text} data-testid="value">{text}</output>
+        <output key={text} data-testid="value">
+          {text}
+        </output>
       </p>
       <Sparkline name={name} />
       <div className="step" role="radiogroup" aria-label="Step">
         {STEPS.map((each) => (
-          <button key={each} type="button" role="radio" aria-checked={each === step} onClick={() => setStep(each)}>{each}</button>
+          <button key={each} type="button" role="radio" aria-checked={each === step} onClick={() => setStep(each)}>
+            {each}
+          </button>
         ))}
       </div>
       <div className="buttons">
         <button
-          type="button" className="button large" aria-label={`${name} minus ${step}`} data-testid="decrement"
+          type="button"
+          className="button large"
+          aria-label={`${name} minus ${step}`}
+          data-testid="decrement"
           onClick={() => decrement.mutate({ amount: step }, { onError })}
-        >−</button>
+        >
+          −
+        </button>
         <button
-          type="button" className="button primary large" aria-label={`${name} plus ${step}`} data-testid="increment"
+          type="button"
+          className="button primary large"
+          aria-label={`${name} plus ${step}`}
+          data-testid="increment"
           onClick={() => increment.mutate({ amount: step }, { onError })}
-        >+</button>
+        >
+          +
+        </button>
       </div>
       <footer>
-        <button type="button" className="link" aria-expanded={isOpen} data-testid="toggle-history" onClick={() => setOpen(!isOpen)}>
+        <button
+          type="button"
+          className="link"
+          aria-expanded={isOpen}
+          data-testid="toggle-history"
+          onClick={() => setOpen(!isOpen)}
+        >
           {isOpen ? "Hide history" : "History"}
         </button>
         <span className="soft" data-testid="last-update">

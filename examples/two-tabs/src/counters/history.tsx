@@ -25,13 +25,21 @@ export function CounterHistory({ name }: { name: string }) {
             <b>{asChange(value - previousValue)}</b>
             <span className="soft">{DONE[type]}</span>
             <span className="number">{inWords(value)}</span>
-            <time className="soft" dateTime={timestamp}>{when(timestamp)}</time>
+            <time className="soft" dateTime={timestamp}>
+              {when(timestamp)}
+            </time>
           </li>
         ))}
       </ol>
       {data !== undefined && operations.length === 0 && <p className="nothing">Nothing was done yet.</p>}
       {hasNextPage && (
-        <button type="button" className="link" disabled={isFetchingNextPage} data-testid="older" onClick={() => void fetchNextPage()}>
+        <button
+          type="button"
+          className="link"
+          disabled={isFetchingNextPage}
+          data-testid="older"
+          onClick={() => void fetchNextPage()}
+        >
           Older
         </button>
       )}
@@ -54,11 +62,19 @@ function SetValue({ name }: { name: string }) {
   return (
     <form className="set" onSubmit={submit}>
       <input
-        aria-label={`New value of ${name}`} inputMode="numeric" placeholder="Set to…" data-testid="set-value"
-        value={text} onChange={({ target }) => setText(target.value)}
+        aria-label={`New value of ${name}`}
+        inputMode="numeric"
+        placeholder="Set to…"
+        data-testid="set-value"
+        value={text}
+        onChange={({ target }) => setText(target.value)}
       />
-      <button type="submit" className="button">Set</button>
-      <button type="button" className="button" data-testid="reset" onClick={() => reset.mutate({}, { onError })}>Reset</button>
+      <button type="submit" className="button">
+        Set
+      </button>
+      <button type="button" className="button" data-testid="reset" onClick={() => reset.mutate({}, { onError })}>
+        Reset
+      </button>
     </form>
   );
 }

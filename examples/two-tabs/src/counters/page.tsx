@@ -21,7 +21,9 @@ export function CountersPage() {
   return (
     <>
       <form className="new" onSubmit={add}>
-        <label htmlFor="new-counter" className="unseen">Name of a counter</label>
+        <label htmlFor="new-counter" className="unseen">
+          Name of a counter
+        </label>
         <input
           id="new-counter"
           data-testid="new-counter"
@@ -31,7 +33,9 @@ export function CountersPage() {
           onChange={({ target }) => setName(target.value)}
           autoComplete="off"
         />
-        <button type="submit" className="button primary" disabled={name.trim() === ""}>Add</button>
+        <button type="submit" className="button primary" disabled={name.trim() === ""}>
+          Add
+        </button>
       </form>
       {names.length === 0 && <p className="nothing">Nothing is counted here. Give it a name above.</p>}
       <ul className="board">

@@ -16,16 +16,22 @@ export function Conflict({ theirs, mine, onTakeTheirs, onKeepMine }: ConflictPro
   return (
     <section className="conflict" role="alert" data-testid="note-conflict">
       <p>
-        <strong>Version {theirs.version} was saved elsewhere</strong> <span className="soft">{when(theirs.updatedAt)},
-        while you were writing on version {mine.base}.</span>
+        <strong>Version {theirs.version} was saved elsewhere</strong>{" "}
+        <span className="soft">
+          {when(theirs.updatedAt)}, while you were writing on version {mine.base}.
+        </span>
       </p>
       <blockquote data-testid="note-theirs">
         {theirs.title !== mine.title && <b>{theirs.title}</b>}
         {theirs.blob || <span className="soft">(no text)</span>}
       </blockquote>
       <div className="choice">
-        <button type="button" className="button" data-testid="take-theirs" onClick={onTakeTheirs}>Take theirs</button>
-        <button type="button" className="button primary" data-testid="keep-mine" onClick={onKeepMine}>Save mine over it</button>
+        <button type="button" className="button" data-testid="take-theirs" onClick={onTakeTheirs}>
+          Take theirs
+        </button>
+        <button type="button" className="button primary" data-testid="keep-mine" onClick={onKeepMine}>
+          Save mine over it
+        </button>
       </div>
     </section>
   );

@@ -10,7 +10,11 @@ export interface Draft {
 }
 
 /** A note with something changed in it. */
-export function edited(note: NoteData, draft: Draft | null, change: Partial<Pick<Draft, "title" | "blob">>): Draft | null {
+export function edited(
+  note: NoteData,
+  draft: Draft | null,
+  change: Partial<Pick<Draft, "title" | "blob">>,
+): Draft | null {
   const { title, blob, base } = draft ?? { title: note.title, blob: note.blob, base: note.version };
   const next = { title, blob, base, ...change };
   const isAsSaved = next.base === note.version && next.title === note.title && next.blob === note.blob;

@@ -32,7 +32,11 @@ export function NoteEditor({ id }: { id: string }) {
 
 function Recreate({ id }: { id: string }) {
   const create = useMutation(queries.mutation("note", id, "create"));
-  return <button type="button" className="button" onClick={() => create.mutate({ title: "Untitled" })}>Begin it anew</button>;
+  return (
+    <button type="button" className="button" onClick={() => create.mutate({ title: "Untitled" })}>
+      Begin it anew
+    </button>
+  );
 }
 
 function OpenNote({ note, status }: { note: NoteData; status: string }) {
@@ -46,13 +50,17 @@ function OpenNote({ note, status }: { note: NoteData; status: string }) {
 
   const save = (saved: Draft): void => {
     const { title, blob, base } = saved;
-    update.mutate({ title, blob, expectedVersion: base }, {
-      // What was written while it was being saved stays a draft, of the version that was made.
-      onSuccess: ({ version }) => setDraft((now) => (now === null || now === saved ? null : { ...now, base: version })),
-      onError: (error) => {
-        if (!(error instanceof DormouseError) || error.code !== "CONFLICT") toast(sentence(error), true);
+    update.mutate(
+      { title, blob, expectedVersion: base },
+      {
+        // What was written while it was being saved stays a draft, of the version that was made.
+        onSuccess: ({ version }) =>
+          setDraft((now) => (now === null || now === saved ? null : { ...now, base: version })),
+        onError: (error) => {
+          if (!(error instanceof DormouseError) || error.code !== "CONFLICT") toast(sentence(error), true);
+        },
       },
-    });
+    );
     setDraft(saved);
   };
   const change = (changed: Partial<Pick<Draft, "title" | "blob">>): void => setDraft(edited(note, draft, changed));
@@ -64,24 +72,45 @@ function OpenNote({ note, status }: { note: NoteData; status: string }) {
 
   return (
     <article className="card editor" data-note={id} data-status={status} onKeyDown={onKeyDown}>
-      <a className="back" href="#/notes">‹ All notes</a>
+      <a className="back" href="#/notes">
+        ‹ All notes
+      </a>
       <textarea
-        className="title" aria-label="Title" data-testid="note-title" maxLength={TITLE_CHARS_MAX} placeholder="Untitled" rows={1}
-        value={title} onChange={({ target }) => change({ title: target.value.replace(/\s+/g, " ") })}
+        className="title"
+        aria-label="Title"
+        data-testid="note-title"
+        maxLength={TITLE_CHARS_MAX}
+        placeholder="Untitled"
+        rows={1}
+        value={title}
+        onChange={({ target }) => change({ title: target.value.replace(/\s+/g, " ") })}
       />
       {isConflict && (
-        <Conflict theirs={note} mine={draft} onTakeTheirs={() => setDraft(null)} onKeepMine={() => save({ ...draft, base: note.version })} />
+        <Conflict
+          theirs={note}
+          mine={draft}
+          onTakeTheirs={() => setDraft(null)}
+          onKeepMine={() => save({ ...draft, base: note.version })}
+        />
       )}
       <textarea
-        className="text" aria-label="Text" data-testid="note-blob" placeholder="Write something. Others see it when you save."
-        value={blob} onChange={({ target }) => change({ blob: target.value })}
+        className="text"
+        aria-label="Text"
+        data-testid="note-blob"
+        placeholder="Write something. Others see it when you save."
+        value={blob}
+        onChange={({ target }) => change({ blob: target.value })}
       />
       <footer>
         <button
-          type="button" className="button primary" data-testid="note-save"
+          type="button"
+          className="button primary"
+          data-testid="note-save"
           disabled={draft === null || isConflict || update.isPending}
           onClick={() => draft !== null && save(draft)}
-        >Save</button>
+        >
+          Save
+        </button>
         <span className="soft" data-testid="note-state">
           {draft === null ? `Version ${note.version} · ${when(note.updatedAt)}` : "Not saved yet"}
         </span>
@@ -95,11 +124,25 @@ function OpenNote({ note, status }: { note: NoteData; status: string }) {
 function DeleteNote({ id }: { id: string }) {
   const [isSure, setSure] = useState(false);
   const remove = useMutation(queries.mutation("note", id, "delete"));
-  if (!isSure) return <button type="button" className="link danger" data-testid="note-delete" onClick={() => setSure(true)}>Delete</button>;
+  if (!isSure)
+    return (
+      <button type="button" className="link danger" data-testid="note-delete" onClick={() => setSure(true)}>
+        Delete
+      </button>
+    );
   return (
     <span className="sure">
-      <button type="button" className="button danger" data-testid="note-delete-surely" onClick={() => remove.mutate({})}>Delete for all</button>
-      <button type="button" className="button" onClick={() => setSure(false)}>Keep</button>
+      <button
+        type="button"
+        className="button danger"
+        data-testid="note-delete-surely"
+        onClick={() => remove.mutate({})}
+      >
+        Delete for all
+      </button>
+      <button type="button" className="button" onClick={() => setSure(false)}>
+        Keep
+      </button>
     </span>
   );
 }

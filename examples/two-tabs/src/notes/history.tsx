@@ -25,23 +25,31 @@ export function NoteHistory({ id, current }: { id: string; current: number }) {
               <summary>
                 <span className="number">v{version}</span>
                 <span className="text">{title || "Untitled"}</span>
-                <time className="soft" dateTime={updatedAt}>{when(updatedAt)}</time>
+                <time className="soft" dateTime={updatedAt}>
+                  {when(updatedAt)}
+                </time>
               </summary>
               <pre>{blob || "(no text)"}</pre>
             </details>
-            {version === current
-              ? <span className="current">current</span>
-              : (
-                <button
-                  type="button" className="link" data-testid="revert"
-                  onClick={() => revert.mutate({ version }, { onError: (error) => toast(sentence(error), true) })}
-                >Revert</button>
-              )}
+            {version === current ? (
+              <span className="current">current</span>
+            ) : (
+              <button
+                type="button"
+                className="link"
+                data-testid="revert"
+                onClick={() => revert.mutate({ version }, { onError: (error) => toast(sentence(error), true) })}
+              >
+                Revert
+              </button>
+            )}
           </li>
         ))}
       </ol>
       {hasNextPage && (
-        <button type="button" className="link" disabled={isFetchingNextPage} onClick={() => void fetchNextPage()}>Older</button>
+        <button type="button" className="link" disabled={isFetchingNextPage} onClick={() => void fetchNextPage()}>
+          Older
+        </button>
       )}
     </section>
   );

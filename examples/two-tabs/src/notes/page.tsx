@@ -31,15 +31,19 @@ export function NotesPage({ noteId }: { noteId: string | null }) {
             <li key={id}>
               <a href={noteAddress(id)} aria-current={id === noteId ? "true" : undefined}>
                 <span>{title || "Untitled"}</span>
-                <span className="soft">version {version} · {when(updatedAt)}</span>
+                <span className="soft">
+                  version {version} · {when(updatedAt)}
+                </span>
               </a>
             </li>
           ))}
         </ul>
       </aside>
-      {noteId === null
-        ? <p className="card nothing empty">Pick a note, or write a new one.</p>
-        : <NoteEditor key={noteId} id={noteId} />}
+      {noteId === null ? (
+        <p className="card nothing empty">Pick a note, or write a new one.</p>
+      ) : (
+        <NoteEditor key={noteId} id={noteId} />
+      )}
     </div>
   );
 }
@@ -56,7 +60,13 @@ function NewNote() {
     onError: (error) => toast(sentence(error), true),
   });
   return (
-    <button type="button" className="button primary" data-testid="new-note" disabled={create.isPending} onClick={() => create.mutate()}>
+    <button
+      type="button"
+      className="button primary"
+      data-testid="new-note"
+      disabled={create.isPending}
+      onClick={() => create.mutate()}
+    >
       New
     </button>
   );
