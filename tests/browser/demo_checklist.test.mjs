@@ -224,3 +224,23 @@ test("9: many counters stay apart, and new ones are made", async () => {
   assert.equal(await one.page.locator("[data-counter]").count(), 3);
   assertSilent(one, other);
 });
+
+test("where WebSockets do not pass, events come as a stream, calls go over HTTP, and nothing is missed", async () => {
+  const name = fresh();
+  demo.proxy.refuseUpgrades(true);
+  try {
+    const people = [await demo.person([name]), await demo.person([name])];
+    for (const person of people) await person.isCounter(name, "connected");
+    assert.equal(await people[0].at("connection").getAttribute("title"), "by sse");
+
+    await people[0].counter(name, "increment").click();
+    for (const person of people) await person.shows(name, 1);
+    demo.proxy.cut();
+    await elsewhere(name);
+
+    for (const person of people) await person.shows(name, 2);
+    assertSilent(...people);
+  } finally {
+    demo.proxy.refuseUpgrades(false);
+  }
+});

@@ -48,9 +48,9 @@ export class Proxy {
     this.#holdsAnswers = true;
   }
 
-  /** From now on WebSocket handshakes break. */
-  refuseUpgrades() {
-    this.#refusesUpgrades = true;
+  /** Whether WebSocket handshakes break from now on. */
+  refuseUpgrades(isRefused = true) {
+    this.#refusesUpgrades = isRefused;
   }
 
   #join(client) {
