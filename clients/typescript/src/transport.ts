@@ -9,6 +9,8 @@ export interface WebSocketLike {
   onmessage: ((event: { readonly data: unknown } & never) => void) | null;
   onclose: ((event: { readonly code: number; readonly reason: string } & never) => void) | null;
   onerror: ((event: never) => void) | null;
+  /** 1 while it is open. */
+  readonly readyState: number;
   /** Sends a text message. */
   send(text: string): void;
   /** Begins to close. */
@@ -17,6 +19,9 @@ export interface WebSocketLike {
 
 /** What makes a {@link WebSocketLike}: the browser's `WebSocket`, or npm's `ws` where there is none. */
 export type WebSocketConstructor = new (url: string, protocols?: string[]) => WebSocketLike;
+
+/** The state of a WebSocket that takes messages. */
+const OPEN = 1;
 
 /** The close code of a connection that ended without one. */
 const CUT_OFF = 1006;
@@ -32,7 +37,7 @@ export interface Dial {
   readonly hear: (text: string) => void;
 }
 
-/** Opens a WebSocket. What it gives sends a text; before the socket is open that throws. */
+/** Opens a WebSocket. What it gives sends a text, if the socket is open. */
 export function dialWebSocket(dial: Dial, WebSocketHere: WebSocketConstructor): (text: string) => void {
   const { url, token, signal, tell, hear } = dial;
   url.protocol = url.protocol.replace("http", "ws");
@@ -53,7 +58,10 @@ export function dialWebSocket(dial: Dial, WebSocketHere: WebSocketConstructor): 
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
   });
-  return (text) => socket.send(text);
+  return (text) => {
+    // While it closes a socket takes nothing, and browsers complain. Calls wait for the next one.
+    if (socket.readyState === OPEN) socket.send(text);
+  };
 }
 
 /** Opens an event stream. Nothing can be sent through it. Rejects if the server cannot be reached any more. */

@@ -156,6 +156,19 @@ test("a call that was cut off is repeated with its key; after 1011 the last one 
   expect(await one).toEqual({ value: 1 });
 });
 
+test("nothing is said to a socket that closes: the call waits for the next one", async () => {
+  const first = await open();
+  first.readyState = 2;
+  const call = counter().call("increment");
+  expect(first.said).toEqual([]);
+  first.onclose?.({ code: 1006, reason: "" });
+
+  const second = await opened();
+  second.say({ type: "result", id: second.said[0]?.["id"], data: { value: 1 } });
+
+  expect(await call).toEqual({ value: 1 });
+});
+
 test("a close that is final ends the calls, and stays until somebody asks", async () => {
   const socket = await open();
   const call = counter()

@@ -8,6 +8,7 @@ export class PlayedSocket {
   readonly said: Record<string, unknown>[] = [];
   readonly url: URL;
   isClosed = false;
+  readyState = 1;
 
   constructor(url: string) {
     this.url = new URL(url);
@@ -20,6 +21,7 @@ export class PlayedSocket {
 
   close(): void {
     this.isClosed = true;
+    this.readyState = 2;
   }
 
   say(frame: object): void {
