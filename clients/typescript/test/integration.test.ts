@@ -421,3 +421,42 @@ test("a client's state is that of the connection that needs attention most", asy
   await until(() => client.state.status === "connected");
   stop();
 });
+
+test("a server that is full is waited for as long as it asks", async () => {
+  const full = await Server.start("--sockets-per-object-max", "1");
+  try {
+    const [first, second] = [connect({ url: full.url }), connect({ url: full.url })].map((client) =>
+      client.object("counter", "full"),
+    );
+    const leave = first?.connect();
+    await until(() => first?.state.status === "connected");
+    const stop = second?.connect();
+
+    await until(() => second?.state.error?.code === "SERVICE_UNAVAILABLE");
+    const waitMs = Number(second?.state.retryAt) - Date.now();
+    leave?.();
+    await until(() => second?.state.status === "connected");
+    stop?.();
+
+    expect(waitMs).toBeGreaterThan(500);
+  } finally {
+    await full.dispose();
+  }
+});
+
+test("a page that may not call is told so, and does not ask again", async () => {
+  const origin = "https://elsewhere.example";
+  class FromElsewhere extends WebSocket {
+    constructor(url: string, protocols?: string[]) {
+      super(url, protocols, { origin });
+    }
+  }
+  const { counter, states } = watched({
+    webSocket: FromElsewhere,
+    fetch: (input, init) => fetch(input, { ...init, headers: { ...init?.headers, origin } }),
+  });
+  await until(() => counter.state.status === "closed");
+
+  expect(counter.state.error).toMatchObject({ code: "FORBIDDEN", data: { status: 403 } });
+  expect(states).toEqual(["connecting", "closed"]);
+});
