@@ -45,3 +45,4 @@ mod socket;
 mod startup;
 mod tls;
 mod trimming;
+mod types;

@@ -1,10 +1,31 @@
 // What the server's kinds say and hear. Generated from its Rust types by `dormouse types`; do not edit.
 
+/** The input of a method that takes nothing but the object's id. */
+export type Empty = Record<never, never>;
+
 /** RFC 3339 with milliseconds, in UTC, such as `2025-01-15T12:00:00.000Z`. */
 export type Timestamp = string;
 
-/** The input of a method that takes nothing but the object's name. */
-export type Empty = Record<never, never>;
+/** What a counter's sockets receive. */
+export type CounterEvent =
+  /** The whole state, on connect. */
+  | {
+      type: "initial";
+      /** Now. */
+      value: number;
+      /** With it. */
+      metadata: CounterMetadata;
+      /** When this was read. */
+      timestamp: Timestamp;
+    }
+  /** An amount was added. */
+  | ({ type: "increment" } & CounterChanged)
+  /** An amount was taken away. */
+  | ({ type: "decrement" } & CounterChanged)
+  /** The value was set. */
+  | ({ type: "setValue" } & CounterChanged)
+  /** The value was set to zero. */
+  | ({ type: "reset" } & CounterChanged);
 
 /** A counter's row, as clients see it. */
 export interface CounterMetadata {
@@ -33,23 +54,6 @@ export interface CounterChanged {
   /** When. */
   timestamp: Timestamp;
 }
-
-/** What a counter's sockets receive. */
-export type CounterEvent =
-  | {
-      /** The whole state, on connect. */
-      type: "initial";
-      /** Now. */
-      value: number;
-      /** With it. */
-      metadata: CounterMetadata;
-      /** When this was read. */
-      timestamp: Timestamp;
-    }
-  | ({ type: "increment" } & CounterChanged)
-  | ({ type: "decrement" } & CounterChanged)
-  | ({ type: "setValue" } & CounterChanged)
-  | ({ type: "reset" } & CounterChanged);
 
 /** Input of `increment` and `decrement`. */
 export interface CounterStep {
@@ -102,6 +106,41 @@ export interface CounterOperation {
 /** The mutation behind an operation. */
 export type CounterOperationType = "increment" | "decrement" | "setValue" | "reset";
 
+/** What a note's sockets receive. */
+export type NoteEvent =
+  /** The note, on connect, if it exists. */
+  | {
+      type: "initial";
+      /** Its newest version. */
+      data: NoteData;
+    }
+  /** It was created. */
+  | {
+      type: "create";
+      /** Version 1. */
+      data: NoteData;
+      /** The history that offsets belong to: who waited for the note got no `initial`. */
+      epoch: string;
+    }
+  /** Title or blob changed. */
+  | {
+      type: "update";
+      /** The new version. */
+      data: NoteData;
+    }
+  /** It says again what an older version said. */
+  | {
+      type: "revert";
+      /** The new version. */
+      data: NoteData;
+    }
+  /** It is gone, and its versions with it. */
+  | {
+      type: "delete";
+      /** Which note. */
+      data: NoteDeleted;
+    };
+
 /** One version of a note, as clients see it. */
 export interface NoteData {
   /** The note's id. */
@@ -117,41 +156,6 @@ export interface NoteData {
   /** When this version was made. */
   updatedAt: Timestamp;
 }
-
-/** What a note's sockets receive. */
-export type NoteEvent =
-  | {
-      /** The note, on connect, if it exists. */
-      type: "initial";
-      /** Its newest version. */
-      data: NoteData;
-    }
-  | {
-      /** It was created. */
-      type: "create";
-      /** Version 1. */
-      data: NoteData;
-      /** The history that offsets belong to: who waited for the note got no `initial`. */
-      epoch: string;
-    }
-  | {
-      /** Title or blob changed. */
-      type: "update";
-      /** The new version. */
-      data: NoteData;
-    }
-  | {
-      /** It says again what an older version said. */
-      type: "revert";
-      /** The new version. */
-      data: NoteData;
-    }
-  | {
-      /** It is gone, and its versions with it. */
-      type: "delete";
-      /** Which note. */
-      data: NoteDeleted;
-    };
 
 /** Result of `delete`. */
 export interface NoteDeleted {
@@ -169,12 +173,12 @@ export interface NoteCreate {
 
 /** Input of `update`. What is left out stays as it is. */
 export interface NoteUpdate {
-  /** The new title. */
-  title?: string | null;
   /** The new blob. */
   blob?: string | null;
   /** Refuse with CONFLICT unless this is the newest version. */
   expectedVersion?: number | null;
+  /** The new title. */
+  title?: string | null;
 }
 
 /** Input of `revert`. */

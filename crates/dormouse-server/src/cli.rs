@@ -34,6 +34,15 @@ pub(crate) enum Command {
     Check(FolderArgs),
     /// Explain what is damaged in a data folder that the server refuses, and mend it after asking.
     Repair(RepairArgs),
+    /// Write what clients of this program's kinds say and hear, as TypeScript.
+    Types(TypesArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TypesArgs {
+    /// The file to write, such as `src/generated.ts`; standard output if left out.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

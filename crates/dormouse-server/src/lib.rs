@@ -16,6 +16,7 @@ mod rpc;
 mod socket;
 mod tls;
 
+mod documents;
 mod json;
 mod metrics;
 mod objects;
@@ -42,6 +43,7 @@ pub fn run(kinds: Kinds) -> ExitCode {
         Some(Command::Objects(args)) => objects::run(&args, kinds),
         Some(Command::Check(args)) => objects::check(&args),
         Some(Command::Repair(args)) => objects::repair(&args),
+        Some(Command::Types(args)) => documents::run(&args, &kinds),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

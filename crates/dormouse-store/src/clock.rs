@@ -89,7 +89,11 @@ impl JsonSchema for Timestamp {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "date-time" })
+        json_schema!({
+            "type": "string",
+            "format": "date-time",
+            "description": "RFC 3339 with milliseconds, in UTC, such as `2025-01-15T12:00:00.000Z`.",
+        })
     }
 }
 

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use dormouse_store::{
     Catalog, Clock, Key, KeyError, MigrationSet, Store, Template, TemplateError, Timestamp,
 };
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
 use crate::cx::{Cx, SUMMARY_MIGRATIONS, uuid_v7};
+use crate::description::{Description, Descriptions, MakeSchema, MethodDescription};
 use crate::error::Error;
 use crate::event_log::EVENT_LOG_MIGRATIONS;
 use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
@@ -17,10 +20,14 @@ use crate::idempotency::{Fingerprint, IdempotencyKey, derived_id};
 use crate::instance::{Call, Instance};
 use crate::kv::KV_MIGRATIONS;
 use crate::listing::Listing;
-use crate::methods::{Handler, MethodKind, Methods};
+use crate::methods::{Handler, Method, MethodKind, Methods};
 use crate::object::Object;
 use crate::random::Random;
 use crate::session::Caller;
+
+/// The subscription that every kind offers beside its methods: its events. No method can have this
+/// name.
+pub const SUBSCRIPTION: &str = "events";
 
 /// Makes ids for creations that name none and have no idempotency key.
 pub trait NewId {
@@ -45,6 +52,7 @@ pub struct Kind {
     name: &'static str,
     id_field: &'static str,
     methods: Vec<MethodInfo>,
+    event: MakeSchema,
     event_types: Arc<EventTypes>,
     template: Arc<Template>,
     open: OpenInstance,
@@ -58,6 +66,8 @@ type RunListing = Box<dyn Fn(&Catalog, Call) -> Result<String, Error> + Send + S
 struct MethodInfo {
     name: &'static str,
     kind: MethodKind,
+    input: MakeSchema,
+    output: MakeSchema,
 }
 
 /// Why a kind cannot be registered. Each is a mistake of the kind's author.
@@ -88,6 +98,9 @@ pub enum KindError {
         /// The method.
         method: &'static str,
     },
+    /// A method is named like the subscription that every kind has.
+    #[error("kind {0:?} has a method named {SUBSCRIPTION:?}, which is what its events are called")]
+    Reserved(&'static str),
     /// The migrations do not run.
     #[error("the migrations of kind {kind:?} do not run")]
     Migrations {
@@ -159,6 +172,13 @@ impl Kinds {
     }
 }
 
+impl MethodInfo {
+    fn of<O>(method: &Method<O>) -> MethodInfo {
+        let Method { name, kind, input, output, .. } = *method;
+        MethodInfo { name, kind, input, output }
+    }
+}
+
 impl Kind {
     fn of<O: Object>() -> Result<Kind, KindError> {
         let name = O::KIND;
@@ -176,19 +196,19 @@ impl Kind {
         .map_err(|source| KindError::Migrations { kind: name, source: Box::new(source) })?;
         let template = Arc::new(template);
         let methods = Arc::new(O::methods());
-        let infos: Vec<MethodInfo> = methods
-            .methods
-            .iter()
-            .map(|method| MethodInfo { name: method.name, kind: method.kind })
-            .collect();
+        let infos: Vec<MethodInfo> = methods.methods.iter().map(MethodInfo::of).collect();
         if let Some(method) = duplicate(&infos) {
             return Err(KindError::MethodTwice { kind: name, method });
+        }
+        if infos.iter().any(|method| method.name == SUBSCRIPTION) {
+            return Err(KindError::Reserved(name));
         }
 
         Ok(Kind {
             name,
             id_field: methods.id_field,
             methods: infos,
+            event: SchemaGenerator::subschema_for::<O::Event>,
             open: open_instance::<O>(&methods, &event_types, &template),
             list: Box::new(move |catalog, call| run_listing::<O>(&methods, catalog, call)),
             event_types,
@@ -209,6 +229,24 @@ impl Kind {
     /// Its template database.
     pub fn template(&self) -> &Arc<Template> {
         &self.template
+    }
+
+    /// What its clients say and hear. The settings' contract is ignored: each schema has its own.
+    pub fn describe(&self, settings: SchemaSettings) -> Description {
+        let mut made = Descriptions::new(settings);
+        let event = made.sent(self.event);
+        let methods = self
+            .methods
+            .iter()
+            .map(|method| MethodDescription {
+                name: method.name,
+                kind: method.kind,
+                input: made.received(method.input),
+                output: made.sent(method.output),
+            })
+            .collect();
+        let (received, sent) = made.definitions();
+        Description { kind: self.name, id_field: self.id_field, event, methods, received, sent }
     }
 
     /// What kind of method `name` is; `None` if there is none of that name.

@@ -37,6 +37,7 @@ mod parcel;
 mod random;
 
 mod catch_up;
+mod description;
 mod instance;
 mod kind;
 mod test_object;
@@ -47,6 +48,7 @@ pub use rusqlite::{Error as SqlError, Row};
 pub use crate::alarm::Alarm;
 pub use crate::cx::Cx;
 pub use crate::delivery::Delivery;
+pub use crate::description::{Description, MethodDescription};
 pub use crate::error::{Error, ErrorCode};
 pub use crate::event_log::{EventLog, LogLimits, LoggedEvent, Offset};
 pub use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
@@ -56,7 +58,7 @@ pub use crate::instance::{
     Page, Refill, Since,
 };
 pub use crate::job::{Finished, Job};
-pub use crate::kind::{Kind, KindError, Kinds, NewId, Request, Resolved};
+pub use crate::kind::{Kind, KindError, Kinds, NewId, Request, Resolved, SUBSCRIPTION};
 pub use crate::kv::{
     KV_KEY_BYTES_MAX, KV_LIST_BYTES_MAX, KV_LIST_ENTRIES_MAX, KV_VALUE_BYTES_MAX, Keys, Kv, KvMut,
     KvPage,

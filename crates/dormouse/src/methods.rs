@@ -3,7 +3,7 @@
 use std::fmt;
 
 use dormouse_store::Key;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::alarm::Alarm;
 use crate::cx::Cx;
 use crate::delivery::Delivery;
+use crate::description::MakeSchema;
 use crate::error::Error;
 use crate::listing::Listing;
 use crate::object::Object;
@@ -52,6 +53,8 @@ pub(crate) struct Method<O> {
     pub(crate) name: &'static str,
     pub(crate) kind: MethodKind,
     pub(crate) handler: Handler<O>,
+    pub(crate) input: MakeSchema,
+    pub(crate) output: MakeSchema,
 }
 
 /// A method's function behind JSON.
@@ -100,7 +103,7 @@ impl<O: Object> Methods<O> {
     ) -> Methods<O> {
         let handler: QueryHandler<O> =
             Box::new(move |object, cx, input| encode(&run(object, cx, decode(input)?)?));
-        self.with(name, MethodKind::Query, Handler::Query(handler))
+        self.with::<I, T>(name, MethodKind::Query, Handler::Query(handler))
     }
 
     /// A method that writes.
@@ -110,7 +113,7 @@ impl<O: Object> Methods<O> {
         name: &'static str,
         run: fn(&mut O, &mut Cx<O>, I) -> Result<T, Error>,
     ) -> Methods<O> {
-        self.with(name, MethodKind::Mutation, mutation_handler(run))
+        self.with::<I, T>(name, MethodKind::Mutation, mutation_handler(run))
     }
 
     /// A method that writes and may be called without an id: the object is then a new one.
@@ -120,7 +123,7 @@ impl<O: Object> Methods<O> {
         name: &'static str,
         run: fn(&mut O, &mut Cx<O>, I) -> Result<T, Error>,
     ) -> Methods<O> {
-        self.with(name, MethodKind::Creation, mutation_handler(run))
+        self.with::<I, T>(name, MethodKind::Creation, mutation_handler(run))
     }
 
     /// A question about all objects of the kind that have set a summary.
@@ -132,7 +135,7 @@ impl<O: Object> Methods<O> {
     ) -> Methods<O> {
         let handler: ListingHandler =
             Box::new(move |listing, input| encode(&run(listing, decode(input)?)?));
-        self.with(name, MethodKind::Listing, Handler::Listing(handler))
+        self.with::<I, T>(name, MethodKind::Listing, Handler::Listing(handler))
     }
 
     /// What runs when an alarm of [`Cx::set_alarm`] comes due, in a transaction of its own.
@@ -165,8 +168,15 @@ impl<O: Object> Methods<O> {
         self
     }
 
-    fn with(mut self, name: &'static str, kind: MethodKind, handler: Handler<O>) -> Methods<O> {
-        self.methods.push(Method { name, kind, handler });
+    fn with<I: Input, T: Output>(
+        mut self,
+        name: &'static str,
+        kind: MethodKind,
+        handler: Handler<O>,
+    ) -> Methods<O> {
+        let (input, output) =
+            (SchemaGenerator::subschema_for::<I>, SchemaGenerator::subschema_for::<T>);
+        self.methods.push(Method { name, kind, handler, input, output });
         self
     }
 }

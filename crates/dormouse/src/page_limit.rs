@@ -12,7 +12,7 @@ const LIMIT_DEFAULT: u32 = 50;
 /// The input `limit` of a list: 1 to 200, 50 if left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "u32")]
-#[schemars(with = "u32")]
+#[schemars(with = "u32", inline, extend("minimum" = 1, "maximum" = LIMIT_MAX))]
 pub struct PageLimit(u32);
 
 /// One page, cut from what was read.

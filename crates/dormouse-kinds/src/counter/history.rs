@@ -24,6 +24,7 @@ pub struct History {
     pub operations: Vec<Operation>,
     /// Pass it as `before` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     pub next: Option<u64>,
 }
 

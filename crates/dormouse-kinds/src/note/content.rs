@@ -12,13 +12,13 @@ pub(super) const BLOB_BYTES_MAX: usize = 1 << 20;
 /// A title: at most 200 characters, none of them a control character.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", inline, extend("maxLength" = TITLE_CHARS_MAX))]
 pub struct Title(String);
 
 /// A text of at most 1 MiB.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
-#[schemars(with = "String")]
+#[schemars(with = "String", inline)]
 pub struct Blob(String);
 
 impl TryFrom<String> for Title {

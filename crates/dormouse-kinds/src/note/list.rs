@@ -24,6 +24,7 @@ pub struct NoteList {
     pub notes: Vec<NoteSummary>,
     /// Pass it as `after` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub next: Option<String>,
 }
 

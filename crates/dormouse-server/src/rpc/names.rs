@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dormouse::{Error, Kind};
+use dormouse::{Error, Kind, Kinds};
 use dormouse_node::Node;
 
 /// Which set of names a path is in.
@@ -35,7 +35,23 @@ pub(crate) struct Procedure<'a> {
     pub(crate) method: &'a str,
 }
 
+/// A flat name, and the method behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlatName {
+    pub(crate) name: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) method: &'static str,
+}
+
 impl Names {
+    /// The flat names of methods that these kinds have.
+    pub(crate) fn flat(kinds: &Kinds) -> impl Iterator<Item = FlatName> {
+        let kind = kinds.get(FLAT_KIND);
+        FLAT.into_iter()
+            .filter(move |(_, method)| kind.is_some_and(|kind| kind.method(method).is_some()))
+            .map(|(name, method)| FlatName { name, kind: FLAT_KIND, method })
+    }
+
     /// Finds the method that `path` names.
     ///
     /// # Errors
