@@ -40,7 +40,7 @@ export async function runRandomCuts(seconds, seed, calmMsMax = CALM_MS_MAX) {
   try {
     return await run(demo, seconds, dice(seed), calmMsMax);
   } catch (err) {
-    throw new Error(`seed ${seed}`, { cause: err });
+    throw new Error(`seed ${seed}: ${err.message}`, { cause: err });
   } finally {
     await demo.dispose();
     await browser.close();
@@ -77,7 +77,11 @@ async function run(demo, seconds, random, calmMsMax) {
     faults[name] = (faults[name] ?? 0) + 1;
   }
 
-  for (const person of people) await person.isCounter(counter, "connected");
+  for (const person of people) {
+    // After many failures the back-off is up to 30 s, and a person would press the button.
+    await person.page.evaluate(() => import("/src/dormouse.ts").then(({ client }) => client.reconnect()));
+    await person.isCounter(counter, "connected");
+  }
   const done = await Promise.all(people.map((person) => person.page.evaluate(() => window.edits.stop())));
   const { operations, versions } = await history(demo.server, counter, note);
   checkOnce(
