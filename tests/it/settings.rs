@@ -32,7 +32,7 @@ async fn every_setting_can_stand_in_the_file() {
          heartbeat_interval = \"10s\"\nmessage_bytes_max = 100\nobjects_resident_max = 8\nlanes = 1\n\
          sockets_per_address_max = 50\nsockets_per_user_max = 50\nsockets_per_object_max = 50\n\
          connections_per_second_max = 1000\nmessages_per_second_max = 1000\n\
-         bytes_per_second_max = 100000\nhandshake_timeout = \"2s\"\ndrain_window = \"1s\"\n\
+         bytes_per_second_max = 100000\nhandshake_timeout = \"2s\"\nslow_reader_timeout = \"9s\"\ndrain_window = \"1s\"\n\
          echo = true\ncompression = true\nlog_format = \"json\"\nallow_origin = [\"https://app.example\"]\n",
         data.path().to_str().unwrap()
     );

@@ -1,4 +1,4 @@
-//! The load tool of Dormouse: fan-out, calls, idle sockets, creating, waking, two browser tabs; on
+//! The load tool of Dormouse: fan-out, calls, idle sockets, creating, waking, attacks, two browser tabs; on
 //! Dormouse and side by side with other servers.
 //!
 //! Where to start reading: [`scenarios`] says what is measured, [`peers`] on whom, [`counter`] is the
@@ -41,6 +41,7 @@ use tokio::task::LocalSet;
 
 use crate::peers::{Peer, Programs};
 use crate::scenarios::all::{self, All};
+use crate::scenarios::attack::{self, Attack};
 use crate::scenarios::calls::{self, Calls};
 use crate::scenarios::ceiling::{self, Ceiling};
 use crate::scenarios::create::{self, Create};
@@ -89,6 +90,8 @@ enum Command {
     Wake(On<Wake>),
     /// First calls to new objects.
     Create(On<Create>),
+    /// What badly behaved clients cost the others.
+    Attack(On<Attack>),
     /// From a click in one browser tab to the change in another.
     Tabs(On<Tabs>),
     /// What this tool itself can take in a fan-out: the most that any server can show.
@@ -186,6 +189,10 @@ async fn execute(Arguments { command, options }: &Arguments) -> Result<()> {
         Command::Create(On { on, settings }) => {
             let run = |target| create::run(*settings, target);
             on.measure("create", &launch, Placement::Shared, json, run).await.map(drop)
+        }
+        Command::Attack(On { on, settings }) => {
+            let run = |target| attack::run(settings, target);
+            on.measure("attack", &launch, Placement::OneCoreEach, json, run).await.map(drop)
         }
         Command::Tabs(On { on, settings }) => {
             let run = |target| tabs::run(settings, target);

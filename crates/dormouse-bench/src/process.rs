@@ -43,6 +43,15 @@ pub(crate) fn run_on(cores: &[usize]) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives the calling thread the lowest priority.
+pub(crate) fn yield_to_others() -> io::Result<()> {
+    const LOWEST_PRIORITY: libc::c_int = 19;
+    // SAFETY: the call takes no pointers; on Linux, 0 means the calling thread.
+    #[expect(unsafe_code, reason = "std has no priorities")]
+    let changed = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LOWEST_PRIORITY) };
+    if changed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Raises the limit of open descriptors as far as an ordinary user may, and returns it.
 ///
 /// 10,000 idle sockets need it here, and again in the server, which inherits it.

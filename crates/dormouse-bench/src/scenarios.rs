@@ -1,6 +1,7 @@
 //! What is measured: one module per scenario, each usable alone and as a row of [`all`].
 
 pub(crate) mod all;
+pub(crate) mod attack;
 pub(crate) mod calls;
 pub(crate) mod ceiling;
 pub(crate) mod create;

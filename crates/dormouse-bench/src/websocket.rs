@@ -65,11 +65,8 @@ impl WebSocket {
         let mut stream =
             TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
         stream.set_nodelay(true)?;
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).await.context("send the handshake")?;
+        let request = handshake(address, path, "");
+        stream.write_all(&request).await.context("send the handshake")?;
         let mut answer = Vec::with_capacity(512);
         let head_bytes = loop {
             if let Some(end) = answer.windows(4).position(|end| end == b"\r\n\r\n") {
@@ -170,6 +167,15 @@ impl ReadBuffer {
     pub(crate) fn new() -> ReadBuffer {
         ReadBuffer(RefCell::new(vec![0; READ_BYTES].into_boxed_slice()))
     }
+}
+
+/// The request that opens a socket. `headers` are more header lines.
+pub(crate) fn handshake(address: SocketAddr, path: &str, headers: &str) -> Vec<u8> {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{headers}\r\n"
+    );
+    request.into_bytes()
 }
 
 /// Reads one frame from the front of `bytes`; `None` while it is incomplete.

@@ -1,5 +1,6 @@
 //! JSON from clients: bounded in depth before it is parsed.
 
+use memchr::memchr2;
 use serde_json::Value;
 
 /// Deepest nesting of arrays and objects.
@@ -30,20 +31,11 @@ pub(crate) fn parse(text: &[u8]) -> Result<Value, JsonError> {
 
 fn is_too_deep(text: &[u8]) -> bool {
     let mut depth = 0_usize;
-    let mut in_string = false;
-    let mut escaped = false;
-    for &byte in text {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        at += 1;
         match byte {
-            b'"' => in_string = true,
+            b'"' => at = end_of_string(text, at),
             b'[' | b'{' => {
                 depth += 1;
                 if depth > DEPTH_MAX {
@@ -55,6 +47,18 @@ fn is_too_deep(text: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// Where the string ends whose first byte is at `at`. Most bytes of a large message are in strings.
+fn end_of_string(text: &[u8], mut at: usize) -> usize {
+    while let Some(found) = text.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        match text[at + found] {
+            b'"' => return at + found + 1,
+            // What follows a backslash ends nothing.
+            _ => at += found + 2,
+        }
+    }
+    text.len()
 }
 
 #[cfg(test)]

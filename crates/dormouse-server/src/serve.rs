@@ -82,6 +82,7 @@ async fn serve(
     let hub_config = HubConfig {
         message_bytes_max: settings.message_bytes_max,
         heartbeat: settings.heartbeat_interval,
+        behind_max: settings.limits.slow_reader_timeout,
         message_rate: settings.limits.message_rate(),
         byte_rate: settings.limits.byte_rate(settings.message_bytes_max),
         ..HubConfig::default()

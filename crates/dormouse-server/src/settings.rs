@@ -211,6 +211,7 @@ struct File {
     messages_per_second_max: Option<u32>,
     bytes_per_second_max: Option<u64>,
     handshake_timeout: Option<DurationText>,
+    slow_reader_timeout: Option<DurationText>,
     echo: Option<bool>,
     compression: Option<bool>,
     log_format: Option<LogFormat>,
@@ -365,6 +366,7 @@ impl File {
             messages_per_second_max: self.messages_per_second_max,
             bytes_per_second_max: self.bytes_per_second_max,
             handshake_timeout: self.handshake_timeout.map(|text| text.0),
+            slow_reader_timeout: self.slow_reader_timeout.map(|text| text.0),
         }
     }
 }

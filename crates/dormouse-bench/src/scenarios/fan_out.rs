@@ -92,6 +92,21 @@ pub(super) struct Room {
     tally: RefCell<Tally>,
 }
 
+/// How often and how long a caller calls.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) duration: Duration,
+    /// Time from one call to the next, unless the one before takes longer. Zero: none.
+    pub(super) every: Duration,
+}
+
+impl Pace {
+    /// The next call as soon as the last one's event was delivered.
+    pub(super) fn at_full_speed(duration: Duration) -> Pace {
+        Pace { duration, every: Duration::ZERO }
+    }
+}
+
 /// The one event that a caller has in flight.
 #[derive(Debug)]
 struct Call {
@@ -125,15 +140,7 @@ pub(crate) async fn run(settings: FanOut, target: Target) -> Result<FanOutOutcom
     let mut reading = HttpConnection::open(target.address).await?;
     let start_value = counter::read_value(&mut reading, target.address, NAME).await?;
     let mut listeners = JoinSet::new();
-    for _ in 0..settings.sockets {
-        let mut socket = WebSocket::open(target.address, &counter::socket_path(NAME)).await?;
-        // Only a socket that got its first frame is known to be attached.
-        let initial = timeout(DELIVERY_MAX, socket.first_text(&room.buffer))
-            .await
-            .context("no first frame within 10 s")??;
-        let value = counter::answered_value(&initial)?;
-        listeners.spawn_local(listen(Rc::clone(&room), socket, value));
-    }
+    open_listeners(&room, target, NAME, &mut listeners).await?;
 
     // Opened only now: servers close connections that are idle for seconds.
     let connections = open_connections(target, callers).await?;
@@ -162,6 +169,25 @@ pub(crate) async fn run(settings: FanOut, target: Target) -> Result<FanOutOutcom
     })
 }
 
+/// Opens the sockets of a room on a counter. Each listens until it fails.
+pub(super) async fn open_listeners(
+    room: &Rc<Room>,
+    target: Target,
+    name: &str,
+    listeners: &mut JoinSet<anyhow::Error>,
+) -> Result<()> {
+    for _ in 0..room.sockets {
+        let mut socket = WebSocket::open(target.address, &counter::socket_path(name)).await?;
+        // Only a socket that got its first frame is known to be attached.
+        let initial = timeout(DELIVERY_MAX, socket.first_text(&room.buffer))
+            .await
+            .context("no first frame within 10 s")??;
+        let value = counter::answered_value(&initial)?;
+        listeners.spawn_local(listen(Rc::clone(room), socket, value));
+    }
+    Ok(())
+}
+
 /// Warms up and measures; returns the connections, the counts of the warm-up, and the CPU used. The
 /// measured counts stay in the room.
 async fn load(
@@ -170,11 +196,13 @@ async fn load(
     window: Window,
     target: Target,
 ) -> Result<(Vec<HttpConnection>, Tally, Effort)> {
-    let connections = room.phase(connections, target, window.warm_up).await?;
+    let warm_up = Pace::at_full_speed(window.warm_up);
+    let connections = room.phase(connections, target, NAME, warm_up).await?;
     let warm_up = room.tally.replace(Tally::new());
     let spinner = target.own_core.then(|| Spinner::start(Rc::clone(&room.work)));
     let meter = Meter::start(target)?;
-    let connections = room.phase(connections, target, window.measured).await?;
+    let measured = Pace::at_full_speed(window.measured);
+    let connections = room.phase(connections, target, NAME, measured).await?;
     let usage = meter.stop()?;
     let effort = Effort { usage, client_busy: spinner.as_ref().map(Spinner::busy_share) };
     drop(spinner);
@@ -240,31 +268,49 @@ impl Room {
         }
     }
 
-    /// Lets all callers call for `duration`; returns when their last events are delivered.
-    async fn phase(
+    /// Lets all callers call; returns when their last events are delivered.
+    pub(super) async fn phase(
         self: &Rc<Room>,
         connections: Vec<HttpConnection>,
         target: Target,
-        duration: Duration,
+        name: &str,
+        pace: Pace,
     ) -> Result<Vec<HttpConnection>> {
-        let end = clock::now() + duration;
         let mut callers = JoinSet::new();
         for (index, connection) in connections.into_iter().enumerate() {
-            callers.spawn_local(Rc::clone(self).call_until(end, index, connection, target));
+            let amount = i64::try_from(index + 1).expect("callers are counted in 16 bits");
+            let request = counter::increment_request(target.address, name, amount);
+            callers.spawn_local(Rc::clone(self).call_at(pace, index, connection, request));
         }
         join_all(&mut callers).await
     }
 
-    async fn call_until(
+    /// The deliveries since this was last asked.
+    ///
+    /// # Errors
+    ///
+    /// One was missed or doubled.
+    pub(super) fn take_summary(&self) -> Result<LatencySummary> {
+        let Tally { latencies, missed, doubled, .. } = self.tally.replace(Tally::new());
+        ensure!(missed == 0 && doubled == 0, "{missed} deliveries missed, {doubled} doubled");
+        Ok(latencies.summary())
+    }
+
+    async fn call_at(
         self: Rc<Room>,
-        end: Instant,
+        pace: Pace,
         index: usize,
         mut connection: HttpConnection,
-        target: Target,
+        request: Vec<u8>,
     ) -> Result<HttpConnection> {
         let amount = i64::try_from(index + 1).expect("callers are counted in 16 bits");
-        let request = counter::increment_request(target.address, NAME, amount);
-        while clock::now() < end && self.may_go_on() {
+        let begun = clock::now();
+        let mut next = begun;
+        while clock::now() < begun + pace.duration && self.may_go_on() {
+            if !pace.every.is_zero() {
+                tokio::time::sleep_until(next.into()).await;
+                next += pace.every;
+            }
             self.begin_event(index);
             counter::answered_value(connection.exchange(&request).await?.success()?)?;
             {

@@ -40,6 +40,10 @@ pub(crate) struct LimitArgs {
     /// networks].
     #[arg(long, env = "DORMOUSE_HANDSHAKE_TIMEOUT", value_name = "DURATION", value_parser = duration)]
     pub(crate) handshake_timeout: Option<Duration>,
+    /// A socket that has not caught up with its object by then, or leaves unread what waits for it, is
+    /// closed with 1013 [default: 60s].
+    #[arg(long, env = "DORMOUSE_SLOW_READER_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    pub(crate) slow_reader_timeout: Option<Duration>,
 }
 
 /// The limits, decided.
@@ -53,6 +57,7 @@ pub(crate) struct Limits {
     messages_per_second_max: NonZeroU64,
     bytes_per_second_max: NonZeroU64,
     pub(crate) handshake_timeout: Duration,
+    pub(crate) slow_reader_timeout: Duration,
 }
 
 /// The highest rate of messages and of new sockets. Above it there is no limit in effect.
@@ -63,6 +68,9 @@ const BYTES_PER_SECOND_MIN: u64 = 1024;
 
 /// The shortest time for a request to arrive: it is measured by a clock with steps of half a second.
 const HANDSHAKE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
+/// The shortest time for a reader to catch up: less would close sockets on a network that stutters.
+const SLOW_READER_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 /// By how much a message that is compressed or comes in fragments may be larger on the wire.
 const BYTES_ON_WIRE_PER_BYTE: u64 = 2;
@@ -80,6 +88,7 @@ impl LimitArgs {
             messages_per_second_max: self.messages_per_second_max.or(other.messages_per_second_max),
             bytes_per_second_max: self.bytes_per_second_max.or(other.bytes_per_second_max),
             handshake_timeout: self.handshake_timeout.or(other.handshake_timeout),
+            slow_reader_timeout: self.slow_reader_timeout.or(other.slow_reader_timeout),
         }
     }
 
@@ -117,9 +126,13 @@ impl LimitArgs {
                     bound: "at least 1024",
                 })?,
             handshake_timeout: self.handshake_timeout.unwrap_or(Duration::from_secs(5)),
+            slow_reader_timeout: self.slow_reader_timeout.unwrap_or(Duration::from_secs(60)),
         };
         if limits.handshake_timeout < HANDSHAKE_TIMEOUT_MIN {
             return Err(SettingsError::Range { name: "handshake_timeout", bound: "at least 1s" });
+        }
+        if limits.slow_reader_timeout < SLOW_READER_TIMEOUT_MIN {
+            return Err(SettingsError::Range { name: "slow_reader_timeout", bound: "at least 1s" });
         }
         Ok(limits)
     }

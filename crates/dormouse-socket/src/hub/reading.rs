@@ -14,6 +14,10 @@ use super::socket::{Phase, Verdict};
 /// message that passes it is still taken.
 const INFLATED_BYTES_PER_TURN: usize = 256 * 1024;
 
+/// Messages and control frames of one socket that are handled before others get their turn. One read
+/// can bring thousands.
+const ITEMS_PER_TURN: usize = 64;
+
 /// Reads of one socket before others get their turn. The second tells the runtime that there is
 /// nothing more, and costs no system call if the first did not fill the buffer.
 const READS_PER_TURN: usize = 2;
@@ -76,7 +80,7 @@ impl<O: Owner> Driver<O> {
         // Items borrow from the decoder, so it leaves the socket meanwhile.
         let mut decoder = mem::take(&mut socket.decoder);
         let mut inflater = mem::take(&mut self.inflater);
-        let mut inflated_bytes = 0;
+        let (mut items, mut inflated_bytes) = (0, 0);
         let mut used = 0;
 
         while let Some(socket) = self.sockets.at_mut(slot) {
@@ -84,14 +88,16 @@ impl<O: Owner> Driver<O> {
                 Phase::Open | Phase::Closing => {}
                 Phase::Failing | Phase::Replying | Phase::Gone => break,
             }
-            let has_had_its_share = inflated_bytes > INFLATED_BYTES_PER_TURN && used < bytes.len();
-            if !socket.may_read(&self.env) || has_had_its_share {
+            let has_had_its_share =
+                items >= ITEMS_PER_TURN || inflated_bytes > INFLATED_BYTES_PER_TURN;
+            if !socket.may_read(&self.env) || (has_had_its_share && used < bytes.len()) {
                 decoder.keep_unread(&bytes[used..]);
                 break;
             }
             match decoder.next(&mut bytes[used..], limits, &mut inflater) {
                 Ok((step, Some(item))) => {
                     used += step;
+                    items += 1;
                     if socket.count_frames(1, &mut self.env) {
                         self.handle_item(slot, &item);
                     } else {

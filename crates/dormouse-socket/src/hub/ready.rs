@@ -1,8 +1,9 @@
 //! Which sockets the kernel has something for.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Wake, Waker};
 
 /// The slots that were woken since the hub last looked, each once.
 ///
@@ -15,7 +16,7 @@ pub(crate) struct ReadyList {
 
 #[derive(Debug, Default)]
 struct Inner {
-    slots: Vec<u32>,
+    slots: VecDeque<u32>,
     /// One bit per slot: whether it is in `slots`.
     is_listed: Vec<u64>,
     hub: Option<Waker>,
@@ -43,7 +44,7 @@ impl ReadyList {
             return;
         }
         inner.is_listed[word] |= bit;
-        inner.slots.push(slot);
+        inner.slots.push_back(slot);
         let hub = inner.hub.take();
         drop(inner);
         if let Some(hub) = hub {
@@ -53,21 +54,20 @@ impl ReadyList {
 
     /// Swaps the listed slots into `taken`, which must be empty. Without any, `hub` is woken by the
     /// next one.
-    pub(crate) fn poll_take(&self, hub: &Waker, taken: &mut Vec<u32>) -> Poll<()> {
+    pub(crate) fn take(&self, hub: &Waker, taken: &mut VecDeque<u32>) {
         let mut inner = self.lock();
         if inner.slots.is_empty() {
             match &mut inner.hub {
                 Some(current) => current.clone_from(hub),
                 None => inner.hub = Some(hub.clone()),
             }
-            return Poll::Pending;
+            return;
         }
         mem::swap(&mut inner.slots, taken);
         for &slot in &*taken {
             let (word, bit) = place(slot);
             inner.is_listed[word] &= !bit;
         }
-        Poll::Ready(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -98,18 +98,19 @@ mod tests {
     fn a_slot_is_listed_once_until_it_was_taken() {
         let ready = Arc::new(ReadyList::default());
         let waker = ready.waker(70);
-        let mut taken = Vec::new();
+        let mut taken = VecDeque::new();
 
         waker.wake_by_ref();
         ready.push(3);
         waker.wake_by_ref();
 
-        assert!(ready.poll_take(Waker::noop(), &mut taken).is_ready());
+        ready.take(Waker::noop(), &mut taken);
         assert_eq!(taken, [70, 3]);
         taken.clear();
-        assert!(ready.poll_take(Waker::noop(), &mut taken).is_pending());
+        ready.take(Waker::noop(), &mut taken);
+        assert!(taken.is_empty());
         waker.wake();
-        assert!(ready.poll_take(Waker::noop(), &mut taken).is_ready());
+        ready.take(Waker::noop(), &mut taken);
         assert_eq!(taken, [70]);
     }
 }
