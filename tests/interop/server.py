@@ -26,6 +26,9 @@ class Server:
             raise RuntimeError(f"the server did not start: {line!r}")
         self._address = line.removeprefix(READY).strip()
 
+    def url(self, path: str) -> str:
+        return f"http://{self._address}{path}"
+
     def socket_url(self, path: str) -> str:
         return f"ws://{self._address}{path}"
 

@@ -164,8 +164,6 @@ async fn addresses_that_come_later_are_not_found_in_json() {
 
     for address in [
         "/nowhere",
-        "/openapi.json",
-        "/asyncapi.json",
         "/channel/x/websocket",
         "/api/auth/me",
         "/api/users",
@@ -180,6 +178,32 @@ async fn addresses_that_come_later_are_not_found_in_json() {
         let error = response.json()["error"].clone();
         assert!(error["code"].is_string() && error["message"].is_string(), "{address}: {error}");
     }
+}
+
+#[tokio::test]
+async fn the_documents_describe_every_kind_and_pages_of_this_machine_may_read_them() {
+    let server = Server::start().await;
+    let read = async |path: &str| {
+        let request = Request::get(path).header("Origin", "http://localhost:3014");
+        let response = server.send(&request).await;
+        assert_eq!(
+            (response.status, response.header("content-type")),
+            (200, Some("application/json"))
+        );
+        assert_eq!(response.header("access-control-allow-origin"), Some("http://localhost:3014"));
+        response.json()
+    };
+
+    let openapi = read("/openapi.json").await;
+    let asyncapi = read("/asyncapi.json").await;
+
+    for path in
+        ["/rpc/counter.increment", "/rpc/note.events", "/api/v1/listNotes", "/sse/note/{id}"]
+    {
+        assert!(openapi["paths"][path].is_object(), "{path}");
+    }
+    assert_eq!(asyncapi["channels"]["counter"]["address"], "/ws/counter/{id}");
+    assert_eq!(asyncapi["channels"]["note.stream"]["address"], "/sse/note/{id}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use dormouse_node::Node;
 use dormouse_socket::OriginRules;
 
 use crate::admission::Admission;
+use crate::documents::Documents;
 use crate::settings::Durability;
 
 pub(crate) use crate::http::app::configure;
@@ -28,6 +29,7 @@ pub(crate) struct FrontDoor {
     pub(crate) node: Node,
     pub(crate) origins: Arc<OriginRules>,
     pub(crate) durability: Durability,
+    pub(crate) documents: Documents,
     pub(crate) echo: bool,
     /// Whether sockets may agree on compression.
     pub(crate) compression: bool,

@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 use crate::admission::Admission;
 use crate::cli;
 use crate::descriptors::{self, Budget};
+use crate::documents::Documents;
 use crate::http::FrontDoor;
 use crate::objects::control;
 use crate::serve::listen::Workers;
@@ -67,11 +68,13 @@ async fn serve(
         objects_resident_max: budget.objects_resident_max,
         ..NodeConfig::for_cores(settings.lanes)
     };
+    let documents = Documents::of(&kinds);
     let node = Node::start(node_config, store.clone(), clock, kinds, hubs);
     let door = FrontDoor {
         node: node.clone(),
         origins: Arc::new(origins),
         durability: settings.durability,
+        documents,
         echo: settings.echo,
         compression: settings.compression,
         admission: Arc::new(Admission::new(settings.limits.admission(budget.sockets_max))),

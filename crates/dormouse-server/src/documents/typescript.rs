@@ -16,7 +16,8 @@ use crate::rpc::Names;
 
 const HEAD: &str = "// What the server's kinds say and hear. Generated from its Rust types by `dormouse types`; do not edit.\n";
 
-const KINDS_DOCS: &str = "Every kind of this server: the input field that names an object (`id`), what its sockets receive (`event`), its\n\
+const KINDS_DOCS: &str = "\
+Every kind of this server: the input field that names an object (`id`), what its sockets receive (`event`), its\n\
 methods, and what is asked of all its objects together (`listings`). The inputs of `methods` are without the `id` field;\n\
 a `creation` may be called without it, and the server makes one.";
 

@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 /// What a reference begins with; the name of a type follows.
 pub(super) const REFERENCE: &str = "#/components/schemas/";
 
-/// What a generated file has beside the types of kinds.
-const RESERVED: [&str; 3] = ["FlatNames", "ID_FIELDS", "Kinds"];
+/// What generated files and documents have beside the types of kinds.
+const RESERVED: [&str; 5] = ["FlatNames", "ID_FIELDS", "Kinds", "Problem", "RpcError"];
 
 /// Keywords whose values are data and not schemas.
 const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
@@ -67,6 +67,12 @@ impl Vocabulary {
         vocabulary
     }
 
+    /// The schema that a reference leads to.
+    pub(super) fn find(&self, reference: &str) -> Option<&Value> {
+        let name = reference.strip_prefix(REFERENCE)?;
+        self.types.iter().find(|named| named.name == name).map(|named| &named.schema)
+    }
+
     fn add(&mut self, described: Description, names: &Names) {
         let Description { kind: name, id_field, mut event, mut methods, received, sent } =
             described;
@@ -99,6 +105,13 @@ impl Vocabulary {
                 self.types[place].schema = schema;
             }
         }
+    }
+}
+
+impl KindWords {
+    /// The method of that name.
+    pub(super) fn method(&self, name: &str) -> Option<&MethodDescription> {
+        self.methods.iter().find(|method| method.name == name)
     }
 }
 

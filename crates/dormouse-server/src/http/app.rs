@@ -16,6 +16,8 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/healthz", web::get().to(operations::healthz))
         .route("/readyz", web::get().to(operations::readyz))
         .route("/metrics", web::get().to(operations::metrics))
+        .route("/openapi.json", web::get().to(operations::openapi))
+        .route("/asyncapi.json", web::get().to(operations::asyncapi))
         .route(
             "/rpc/{path:.*}",
             web::to(|request, payload, door| rpc::handle(Names::Rpc, request, payload, door)),

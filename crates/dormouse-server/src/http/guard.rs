@@ -15,7 +15,8 @@ use crate::rpc;
 const PREFLIGHT_MAX_AGE: &str = "600";
 
 /// Refuses requests from pages that may not call, answers preflights, and adds the CORS headers.
-/// Applies to every address below that reads or changes objects.
+/// Applies to every address that reads or changes objects, and to the documents, which tools read from
+/// pages of their own.
 pub(crate) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -49,7 +50,7 @@ pub(crate) async fn guard(
 }
 
 fn is_guarded(path: &str) -> bool {
-    ["/rpc", "/api", "/ws", "/echo", "/channel", "/sse"]
+    ["/rpc", "/api", "/ws", "/echo", "/channel", "/sse", "/openapi.json", "/asyncapi.json"]
         .iter()
         .any(|prefix| path.starts_with(prefix))
 }
@@ -81,7 +82,7 @@ fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("idempotent-replay"),
+        HeaderValue::from_static("idempotent-replay, retry-after"),
     );
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
 }

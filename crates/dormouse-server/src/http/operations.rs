@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, `/metrics`.
+//! `/healthz`, `/readyz`, `/metrics`, and the documents.
 
 use std::sync::atomic::Ordering;
 
@@ -27,6 +27,16 @@ pub(super) async fn readyz(door: web::Data<FrontDoor>) -> HttpResponse {
     }
     let body = json!({ "status": "ready" });
     HttpResponse::build(StatusCode::OK).insert_header(ContentType::json()).body(body.to_string())
+}
+
+/// What is asked and answered over plain HTTP.
+pub(super) async fn openapi(door: web::Data<FrontDoor>) -> HttpResponse {
+    HttpResponse::Ok().insert_header(ContentType::json()).body(door.documents.openapi.clone())
+}
+
+/// What sockets and event streams send and receive.
+pub(super) async fn asyncapi(door: web::Data<FrontDoor>) -> HttpResponse {
+    HttpResponse::Ok().insert_header(ContentType::json()).body(door.documents.asyncapi.clone())
 }
 
 /// Counters and gauges in the text format of Prometheus.
