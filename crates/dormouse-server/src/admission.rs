@@ -226,11 +226,10 @@ impl Refusal {
             Refusal::HandshakeTime => "handshake_time",
         }
     }
-}
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Problem {
-        Problem::unavailable(match refusal {
+    /// What the client is told.
+    pub(crate) const fn message(self) -> &'static str {
+        match self {
             Refusal::Draining => "the server is stopping; come back soon",
             Refusal::ConnectionRate => "too many sockets are being opened at this moment",
             Refusal::Sockets => "the server has all the sockets that it may have",
@@ -238,7 +237,13 @@ impl From<Refusal> for Problem {
             Refusal::User => "this user has all the sockets that one may have",
             Refusal::Object => "this object has all the sockets that it may have",
             Refusal::HandshakeTime => "the request took too long to arrive",
-        })
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        Problem::unavailable(refusal.message())
     }
 }
 

@@ -4,17 +4,22 @@
 
 mod calls;
 mod envelope;
+mod lines;
 mod names;
 mod request;
+mod subscription;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use dormouse::Error;
 
 use crate::http::FrontDoor;
 use crate::http::body::read_body;
 
 pub(crate) use crate::rpc::envelope::{http_status, respond_error};
 pub(crate) use crate::rpc::names::Names;
-use crate::rpc::request::RpcRequest;
+use crate::rpc::names::Procedure;
+use crate::rpc::request::{RpcRequest, Verb};
+use crate::socket::event_stream::HubOfWorker;
 
 /// Answers a request under `/rpc` or `/api/v1`.
 pub(crate) async fn handle(
@@ -22,6 +27,7 @@ pub(crate) async fn handle(
     request: HttpRequest,
     payload: web::Payload,
     door: web::Data<FrontDoor>,
+    hub: web::Data<HubOfWorker>,
 ) -> HttpResponse {
     let path = request.match_info().get("path").unwrap_or_default().to_owned();
     let body = match read_body(request.headers(), payload).await {
@@ -39,5 +45,18 @@ pub(crate) async fn handle(
         Ok(parsed) => parsed,
         Err(err) => return respond_error(&err, Some(&path)),
     };
-    calls::run(&door.node, names, parsed).await
+    if let RpcRequest { verb: Verb::Get, is_batch: false, calls } = &parsed
+        && let [call] = calls.as_slice()
+        && let Ok(Procedure::Subscription { kind }) = names.find(&door.node, &call.path)
+    {
+        return subscription::open(&request, kind, call, &door, &hub);
+    }
+    let wants_lines = lines::are_wanted(request.headers());
+    if wants_lines && !parsed.is_batch {
+        let err =
+            Error::bad_request("Streaming requests must be batched (you can do a batch of 1)");
+        return respond_error(&err, Some(&path));
+    }
+    let calls = calls::start_all(&door.node, names, parsed);
+    if wants_lines { lines::respond(calls.started) } else { calls.answer().await }
 }

@@ -7,6 +7,6 @@ mod owner;
 pub(crate) mod route;
 mod upgrade;
 
-pub(crate) use crate::socket::admit::would_admit;
-pub(crate) use crate::socket::owner::SocketOwner;
+pub(crate) use crate::socket::admit::{admit, would_admit};
+pub(crate) use crate::socket::owner::{SocketOwner, SocketSession};
 pub(crate) use crate::socket::upgrade::UpgradeService;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::deflate::{Deflater, Window};
 use crate::event_stream::{self, EventId};
-use crate::form::Form;
+use crate::form::{Convention, Form};
 use crate::frame::{Opcode, SERVER_HEADER_BYTES_MAX, ServerFrame, push_frame};
 use crate::id::{EventEpoch, EventMask, SocketId};
 
@@ -179,7 +179,7 @@ impl Batch {
         let made = self.inner.forms[index].get_or_init(|| match form {
             Form::Plain => None,
             Form::Deflated(window) => self.deflate(window, deflater),
-            Form::EventStream => Some(self.event_stream()),
+            Form::EventStream(_) => Some(self.event_stream()),
         });
         made.as_ref().unwrap_or(self).clone()
     }
@@ -192,7 +192,8 @@ impl Batch {
         for event in &inner.events {
             let id = event.offset().map(|offset| EventId { epoch: inner.epoch, offset });
             if let Some(frame) = ServerFrame::parse(&inner.bytes[start..event.end]) {
-                event_stream::push_event(&mut bytes, frame, id);
+                // Only events are published, which all conventions have in common.
+                event_stream::push_event(&mut bytes, frame, id, Convention::Own);
             }
             start = event.end;
             events.push(event.ending_at(bytes.len()));
@@ -419,7 +420,7 @@ mod tests {
         builder.log(5, 0, "a").lossy(None, "b").log(6, 1, "c");
         let batch = builder.finish();
 
-        let stream = batch.in_form(Form::EventStream, &mut Deflater::default());
+        let stream = batch.in_form(Form::EventStream(Convention::Own), &mut Deflater::default());
 
         let expected = "id: 0000000000000001:5\ndata: a\n\n\
                         data: b\n\n\
@@ -428,7 +429,7 @@ mod tests {
         let only_type_1 = stream.runs(socket(1), 0, 0, |_| EventMask(0b10));
         assert_eq!(only_type_1, [Run { bytes: 32..expected.len(), frames: 2 }]);
         assert_eq!((stream.first_offset(), stream.last_offset()), (Some(5), Some(6)));
-        let again = batch.in_form(Form::EventStream, &mut Deflater::default());
+        let again = batch.in_form(Form::EventStream(Convention::Trpc), &mut Deflater::default());
         assert!(Arc::ptr_eq(&stream.inner, &again.inner), "it is written once");
     }
 

@@ -11,7 +11,17 @@ pub(crate) enum Form {
     /// As such frames, with messages compressed.
     Deflated(Window),
     /// As server-sent events.
-    EventStream,
+    EventStream(Convention),
+}
+
+/// How an event stream says what is no event of the object. The events are the same in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Convention {
+    /// A ping is a comment, and an event of type `close` gives the code of the end and the reason.
+    Own,
+    /// As the subscriptions of tRPC: events of the types `connected`, `ping`, `return` and
+    /// `serialized-error`.
+    Trpc,
 }
 
 impl Form {
@@ -23,7 +33,8 @@ impl Form {
         match self {
             Form::Plain => None,
             Form::Deflated(window) => Some(window.index()),
-            Form::EventStream => Some(Window::COUNT),
+            // What is published are events, which all conventions have in common.
+            Form::EventStream(_) => Some(Window::COUNT),
         }
     }
 }
@@ -38,10 +49,11 @@ mod tests {
         let deflated = windows.into_iter().map(Form::Deflated);
 
         let mut places: Vec<usize> =
-            deflated.chain([Form::EventStream]).filter_map(Form::index).collect();
+            deflated.chain([Form::EventStream(Convention::Own)]).filter_map(Form::index).collect();
 
         places.sort_unstable();
         assert_eq!(places, (0..Form::MADE_COUNT).collect::<Vec<_>>());
         assert_eq!(Form::Plain.index(), None);
+        assert_eq!(Form::EventStream(Convention::Trpc).index(), places.last().copied());
     }
 }

@@ -32,6 +32,7 @@ use tokio::time::Instant;
 use crate::config::HubConfig;
 use crate::deflate::Inflater;
 use crate::event_stream;
+use crate::form::Form;
 use crate::id::{EventMask, TopicId};
 use crate::inbox::{HubInbox, Incoming};
 use crate::owner::Owner;
@@ -217,8 +218,8 @@ impl<O: Owner> Driver<O> {
 
         if let Some(socket) = self.sockets.get_mut(id) {
             socket.decoder.keep_unread(&read_ahead);
-            if socket.is_event_stream() {
-                socket.push_written(event_stream::preface(id), &mut self.env);
+            if let Form::EventStream(convention) = form {
+                socket.push_written(event_stream::preface(id, convention), &mut self.env);
             }
             if let Some(session) = &mut socket.session {
                 self.owner.opened(id, session);

@@ -57,6 +57,7 @@ pub use config::HubConfig;
 pub use connection::{Connection, Handover};
 pub use decoder::{Decoder, Item, Limits};
 pub use deflate::{Deflate, Inflater};
+pub use form::Convention;
 pub use frame::{ProtocolError, binary_frame, text_frame};
 pub use handshake::{Handshake, HandshakeError};
 pub use hub::{Accept, Hub};

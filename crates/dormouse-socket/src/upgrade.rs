@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::connection::Connection;
 use crate::deflate::Deflate;
-use crate::form::Form;
+use crate::form::{Convention, Form};
 use crate::handshake::Handshake;
 use crate::stream::Stream;
 
@@ -57,9 +57,9 @@ impl Upgraded {
     /// # Errors
     ///
     /// The connection is gone.
-    pub fn event_stream(stream: Stream) -> io::Result<Upgraded> {
+    pub fn event_stream(stream: Stream, convention: Convention) -> io::Result<Upgraded> {
         stream.set_nodelay()?;
-        Ok(Upgraded { stream, read_ahead: Bytes::new(), form: Form::EventStream })
+        Ok(Upgraded { stream, read_ahead: Bytes::new(), form: Form::EventStream(convention) })
     }
 }
 

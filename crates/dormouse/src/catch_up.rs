@@ -10,12 +10,15 @@ use crate::session::Session;
 /// Most bytes of events in one answer to a socket that catches up.
 const PAGE_BYTES_MAX: usize = 256 << 10;
 
-/// `resumed`, and the first of what was missed.
+/// `resumed`, if the socket wants it, and the first of what was missed.
 pub(crate) fn resume<O: Object>(
     cx: &Cx<O>,
     attach: &Attach,
     since: Offset,
 ) -> Result<Attached, Error> {
+    if !attach.says_resumed {
+        return Ok(Attached { direct: None, page: page_after(cx, since)? });
+    }
     let tail = cx.log.tail;
     let replayed = if attach.mask == u128::MAX {
         tail.get() - since.get()

@@ -334,6 +334,16 @@ impl Kind {
         }
     }
 
+    /// Takes the field that names an object out of an input, and gives the object's key.
+    ///
+    /// # Errors
+    ///
+    /// BAD_REQUEST if the field is missing or does not name an object.
+    pub fn take_key(&self, params: &mut Map<String, Value>) -> Result<Key, Error> {
+        let named = params.remove(self.id_field);
+        self.target(MethodKind::Query, named, None, String::new)
+    }
+
     /// The key of an object of this kind.
     ///
     /// # Errors

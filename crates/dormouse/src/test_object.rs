@@ -262,8 +262,12 @@ impl<O: Object> TestObject<O> {
 
     fn attach(&mut self, since: Option<Since>) -> Vec<Value> {
         let session = Session { id: SessionId::from_random([7; 16]), user: self.user.clone() };
-        let outcome =
-            self.instance().attach(&Attach { session: session.clone(), since, mask: u128::MAX });
+        let outcome = self.instance().attach(&Attach {
+            session: session.clone(),
+            since,
+            mask: u128::MAX,
+            says_resumed: true,
+        });
         let mut attached = self.release(outcome).expect("the socket is attached");
         let mut frames = frames_of(&attached);
         while !attached.page.tail {

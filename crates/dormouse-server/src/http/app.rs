@@ -20,11 +20,15 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/asyncapi.json", web::get().to(operations::asyncapi))
         .route(
             "/rpc/{path:.*}",
-            web::to(|request, payload, door| rpc::handle(Names::Rpc, request, payload, door)),
+            web::to(|request, payload, door, hub| {
+                rpc::handle(Names::Rpc, request, payload, door, hub)
+            }),
         )
         .route(
             "/api/v1/{path:.*}",
-            web::to(|request, payload, door| rpc::handle(Names::Flat, request, payload, door)),
+            web::to(|request, payload, door, hub| {
+                rpc::handle(Names::Flat, request, payload, door, hub)
+            }),
         )
         .route("/ws/{rest:.*}", web::get().to(plain_get_of_a_socket))
         .route("/sse/{rest:.*}", web::to(event_stream::open))

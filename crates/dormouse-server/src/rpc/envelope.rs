@@ -16,6 +16,11 @@ pub(crate) fn result_body(data: &str) -> String {
 
 /// `{"error":{"message","code","data":{"code","httpStatus","path",…}}}`.
 pub(crate) fn error_body(err: &Error, path: Option<&str>) -> String {
+    json!({ "error": error_shape(err, path) }).to_string()
+}
+
+/// What stands in an envelope for an error.
+pub(crate) fn error_shape(err: &Error, path: Option<&str>) -> Value {
     let mut data = Map::new();
     data.insert("code".to_owned(), err.code().as_str().into());
     data.insert("httpStatus".to_owned(), http_status(err.code()).as_u16().into());
@@ -23,10 +28,7 @@ pub(crate) fn error_body(err: &Error, path: Option<&str>) -> String {
         data.insert("path".to_owned(), path.into());
     }
     data.extend(err.data().iter().map(|(name, value)| (name.clone(), value.clone())));
-    let body = json!({
-        "error": { "message": err.message(), "code": number(err.code()), "data": Value::Object(data) }
-    });
-    body.to_string()
+    json!({ "message": err.message(), "code": number(err.code()), "data": data })
 }
 
 /// An error as the whole answer.

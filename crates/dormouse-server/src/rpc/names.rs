@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dormouse::{Error, Kind, Kinds};
+use dormouse::{Error, Kind, Kinds, MethodKind, SUBSCRIPTION};
 use dormouse_node::Node;
 
 /// Which set of names a path is in.
@@ -28,11 +28,13 @@ const FLAT: [(&str, &str); 7] = [
 /// The kind behind the flat names.
 const FLAT_KIND: &str = "note";
 
-/// A method that exists.
+/// What a path leads to.
 #[derive(Debug)]
-pub(crate) struct Procedure<'a> {
-    pub(crate) kind: &'a Arc<Kind>,
-    pub(crate) method: &'a str,
+pub(crate) enum Procedure<'a> {
+    /// A method that exists.
+    Method { kind: &'a Arc<Kind>, name: &'a str, method: MethodKind },
+    /// The events of one object.
+    Subscription { kind: &'a Arc<Kind> },
 }
 
 /// A flat name, and the method behind it.
@@ -52,13 +54,13 @@ impl Names {
             .map(|(name, method)| FlatName { name, kind: FLAT_KIND, method })
     }
 
-    /// Finds the method that `path` names.
+    /// Finds what `path` names.
     ///
     /// # Errors
     ///
     /// NOT_FOUND in the words that tRPC's own servers use.
     pub(crate) fn find<'a>(self, node: &'a Node, path: &'a str) -> Result<Procedure<'a>, Error> {
-        let (kind, method) = match self {
+        let (kind, name) = match self {
             Names::Rpc => path.split_once('.'),
             Names::Flat => {
                 FLAT.iter().find(|(flat, _)| *flat == path).map(|(_, method)| (FLAT_KIND, *method))
@@ -66,8 +68,11 @@ impl Names {
         }
         .ok_or_else(|| no_procedure(path))?;
         let kind = node.kinds().get(kind).ok_or_else(|| no_procedure(path))?;
-        kind.method(method).ok_or_else(|| no_procedure(path))?;
-        Ok(Procedure { kind, method })
+        if name == SUBSCRIPTION {
+            return Ok(Procedure::Subscription { kind });
+        }
+        let method = kind.method(name).ok_or_else(|| no_procedure(path))?;
+        Ok(Procedure::Method { kind, name, method })
     }
 }
 

@@ -15,11 +15,11 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use dormouse::{Offset, Since};
-use dormouse_socket::{Handover, Hub, Upgraded};
+use dormouse_socket::{Accept, Convention, Handover, Hub, Upgraded};
 
 use crate::http::{FrontDoor, Problem};
 use crate::socket::admit::{admit, would_admit};
-use crate::socket::owner::SocketOwner;
+use crate::socket::owner::{SocketOwner, SocketSession};
 use crate::socket::route;
 
 /// What a browser sends when it comes back: the `id` of the last event it has.
@@ -56,6 +56,7 @@ pub(crate) async fn open(
         // it still has.
         return head().body(COME_BACK);
     }
+    let convention = route.convention;
     let mut accept = route.accept(&door.node);
     let admitted = if is_head {
         would_admit(&door, &accept.session, request.peer_addr())
@@ -65,26 +66,39 @@ pub(crate) async fn open(
     if let Err(refusal) = admitted {
         return Problem::from(refusal).respond();
     }
-    if !is_head {
-        let handover = request
-            .conn_data::<Handover>()
-            .expect("the HTTP service gives every connection its handover")
-            .clone();
-        let hub = Rc::clone(&hub.0);
-        handover.after_answer(move |stream| {
-            // A client that is gone by then needs nothing.
-            if let Ok(upgraded) = Upgraded::event_stream(stream) {
-                hub.accept(upgraded, accept);
-            }
-        });
-    }
+    if is_head { without_end() } else { begin(&request, &hub, accept, convention) }
+}
+
+/// Answers with a stream of an object's events, by the convention that its client knows.
+pub(crate) fn begin(
+    request: &HttpRequest,
+    hub: &HubOfWorker,
+    accept: Accept<SocketSession>,
+    convention: Convention,
+) -> HttpResponse {
+    let handover = request
+        .conn_data::<Handover>()
+        .expect("the HTTP service gives every connection its handover")
+        .clone();
+    let hub = Rc::clone(&hub.0);
+    handover.after_answer(move |stream| {
+        // A client that is gone by then needs nothing.
+        if let Ok(upgraded) = Upgraded::event_stream(stream, convention) {
+            hub.accept(upgraded, accept);
+        }
+    });
+    without_end()
+}
+
+fn without_end() -> HttpResponse {
     // No body, not even an empty one, whose length would be announced.
     head()
         .message_body(BoxBody::new(body::None::new()))
         .expect("the builder was given valid headers")
 }
 
-fn head() -> HttpResponseBuilder {
+/// The head of an event stream.
+pub(crate) fn head() -> HttpResponseBuilder {
     let mut head = HttpResponse::Ok();
     head.force_close()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
@@ -96,16 +110,19 @@ fn head() -> HttpResponseBuilder {
 /// The hub of the thread that serves the request.
 pub(crate) struct HubOfWorker(pub(crate) Rc<Hub<SocketOwner>>);
 
+/// Where a client that comes back stopped, if it says so.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<Since> {
+    headers.get(LAST_EVENT_ID).map(|id| place(id.to_str().unwrap_or_default()))
+}
+
 /// Reads `<epoch>:<offset>`. An `id` that was never given out is a place that nobody knows, as one of
 /// another epoch is: the stream starts over.
-fn last_event_id(headers: &HeaderMap) -> Option<Since> {
-    let id = headers.get(LAST_EVENT_ID)?;
-    let place = id.to_str().ok().and_then(|id| id.split_once(':'));
-    let since = place.and_then(|(epoch, offset)| {
+pub(crate) fn place(id: &str) -> Since {
+    let known = id.split_once(':').and_then(|(epoch, offset)| {
         let offset = Offset::new(offset.parse().ok()?);
         Some(Since { epoch: epoch.to_owned(), offset })
     });
-    Some(since.unwrap_or_else(|| Since { epoch: String::new(), offset: Offset::ZERO }))
+    known.unwrap_or_else(|| Since { epoch: String::new(), offset: Offset::ZERO })
 }
 
 fn method_not_allowed() -> Problem {

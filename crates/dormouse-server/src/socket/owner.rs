@@ -48,24 +48,22 @@ pub(crate) struct Seat {
 
 /// With what a socket starts.
 pub(crate) struct Start {
-    since: Option<Since>,
-    filter: Option<Filter>,
+    pub(crate) since: Option<Since>,
+    pub(crate) filter: Option<Filter>,
+    /// Whether it is told when it can go on where it stopped.
+    pub(crate) says_resumed: bool,
 }
 
 impl SocketSession {
     /// The session of a socket that has just been accepted.
     ///
     /// It has no seat yet: see [`admit`](Self::admit).
-    pub(crate) fn new(
-        object: ObjectRef,
-        since: Option<Since>,
-        filter: Option<Filter>,
-    ) -> SocketSession {
+    pub(crate) fn new(object: ObjectRef, start: Start) -> SocketSession {
         SocketSession::Object {
             object,
             session: Session { id: SessionId::from_random(Random::system().bytes()), user: None },
             seat: Seat::default(),
-            start: Some(Box::new(Start { since, filter })),
+            start: Some(Box::new(start)),
         }
     }
 
@@ -189,7 +187,7 @@ impl Owner for SocketOwner {
     fn opened(&self, socket: SocketId, session: &mut SocketSession) {
         let SocketSession::Object { object, session, start, .. } = session else { return };
         let Some(start) = start.take() else { return };
-        let Start { since, filter } = *start;
+        let Start { since, filter, says_resumed } = *start;
         let mut mask = u128::MAX;
         if let Some(filter) = filter {
             mask = filter.mask.0;
@@ -197,7 +195,8 @@ impl Owner for SocketOwner {
             let frames = text_frame(&frames::filtered(&filter.names, offset));
             self.hub.send(ToHub::Direct { socket, frames, after: 0, settles: 0 });
         }
-        self.node.attach(object, socket, Attach { session: session.clone(), since, mask });
+        let session = session.clone();
+        self.node.attach(object, socket, Attach { session, since, mask, says_resumed });
     }
 
     fn message(&self, socket: &mut SocketCx<'_, SocketSession>, text: &str) {

@@ -6,11 +6,11 @@ use actix_http::{StatusCode, Uri};
 use actix_web::http::header::{self, HeaderValue};
 use dormouse::{EventTypes, Key, Kind, Offset, Since};
 use dormouse_node::Node;
-use dormouse_socket::{Accept, EventMask, TopicId};
+use dormouse_socket::{Accept, Convention, EventMask, TopicId};
 use percent_encoding::percent_decode_str;
 
 use crate::http::{FrontDoor, Problem};
-use crate::socket::owner::SocketSession;
+use crate::socket::owner::{SocketSession, Start};
 
 /// Where a socket's address leads.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(crate) struct ObjectRoute {
     pub(crate) since: Option<Since>,
     /// `?events=`.
     pub(crate) filter: Option<Filter>,
+    /// By whose convention it is told of anything but events, if it is an event stream.
+    pub(crate) convention: Convention,
 }
 
 /// Sockets of `/echo` belong to no object.
@@ -87,7 +89,8 @@ fn object(door: &FrontDoor, uri: &Uri, prefix: &str) -> Result<ObjectRoute, Prob
         .map_err(|_| bad_request("the id is not UTF-8 once its percent signs are decoded"))?;
     let key = kind.key(&id).map_err(|err| bad_request(err.message()))?;
     let (since, filter) = parameters(uri.query().unwrap_or_default(), kind.event_types())?;
-    Ok(ObjectRoute { kind: Arc::clone(kind), key, since, filter })
+    let convention = Convention::Own;
+    Ok(ObjectRoute { kind: Arc::clone(kind), key, since, filter, convention })
 }
 
 /// The answer to a request that is not a handshake.
@@ -147,7 +150,10 @@ impl ObjectRoute {
         let object = node.object(&self.kind, &self.key);
         // The session keeps the object's entry, and with it the topic.
         let topic = object.topic();
-        let session = SocketSession::new(object, self.since, self.filter);
+        // A subscription of tRPC has the events of the object, and nothing else.
+        let says_resumed = self.convention == Convention::Own;
+        let start = Start { since: self.since, filter: self.filter, says_resumed };
+        let session = SocketSession::new(object, start);
         Accept { topic, filter, from, binary: false, session }
     }
 }

@@ -152,8 +152,8 @@ impl<O: Owner> Driver<O> {
     /// Refuses a socket that arrived after the hub was told to drain.
     pub(super) fn turn_away(&self, mut upgraded: Upgraded) {
         let mut frame = close_frame(CloseCode::RESTART, self.timing.drain_reason());
-        if upgraded.form == Form::EventStream {
-            frame = event_stream::events(&frame, None);
+        if let Form::EventStream(convention) = upgraded.form {
+            frame = event_stream::events(&frame, None, convention);
         }
         upgraded.stream.write_now(&frame);
     }

@@ -179,7 +179,7 @@ impl<S> Socket<S> {
 
     /// Whether it only listens: its client has nothing to say, and cannot answer a ping or a close.
     pub(super) fn is_event_stream(&self) -> bool {
-        self.form == Form::EventStream
+        matches!(self.form, Form::EventStream(_))
     }
 
     /// Has the hub look at this socket at the end of the step.

@@ -28,6 +28,9 @@ pub struct Attach {
     pub since: Option<Since>,
     /// Which event types it wants, a bit each; see [`EventTypes::mask`](crate::EventTypes::mask).
     pub mask: u128,
+    /// Whether it is told `resumed` when it can go on where it stopped. If not, it gets nothing but what
+    /// it missed.
+    pub says_resumed: bool,
 }
 
 /// Where a socket that comes back stopped reading.

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite as _;
 
 use crate::batch::Batch;
-use crate::event_stream::EventId;
+use crate::event_stream::{self, EventId};
+use crate::form::{Convention, Form};
 use crate::hub::env::Env;
 use crate::id::EventMask;
 
@@ -65,6 +66,9 @@ impl<S> Socket<S> {
         let offset = refill.batch.is_empty().then_some(refill.offset);
         let id = offset.map(|offset| EventId { epoch: refill.batch.epoch(), offset });
         refill.direct = refill.direct.map(|frames| self.write(frames, id, env));
+        if self.form == Form::EventStream(Convention::Trpc) && refill.direct.is_none() {
+            refill.direct = id.map(event_stream::trpc_place);
+        }
         refill.batch = refill.batch.in_form(self.form, &mut env.deflater);
         if let Some(outgoing) = &mut self.outgoing {
             // A socket that is refilled again and again would never have written all else.

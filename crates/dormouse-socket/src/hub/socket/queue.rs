@@ -54,7 +54,7 @@ impl<S> Socket<S> {
         match self.form {
             Form::Plain => frames,
             Form::Deflated(window) => env.deflater.frames(frames, window),
-            Form::EventStream => event_stream::events(&frames, id),
+            Form::EventStream(convention) => event_stream::events(&frames, id, convention),
         }
     }
 
