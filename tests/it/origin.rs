@@ -42,6 +42,7 @@ async fn a_foreign_page_cannot_open_a_socket_and_can_learn_why() {
         assert_eq!((shaken.status, fetched.status), (403, 403), "{origin}");
         assert!(shaken.json()["error"]["message"].is_string(), "{shaken:?}");
         assert_eq!(fetched.json()["error"]["code"], "FORBIDDEN");
+        assert_eq!(allowed_origin(&fetched), Some(origin), "or the page could not read it");
     }
 }
 

@@ -31,11 +31,15 @@ pub(crate) async fn guard(
         .app_data::<web::Data<FrontDoor>>()
         .expect("the application is built with its front door")
         .clone();
+    let origin = request.headers().get(header::ORIGIN).cloned();
     if let Err(err) = door.origins.check(request.head()) {
-        let refused = refuse(request.path(), &err.to_string());
+        let mut refused = refuse(request.path(), &err.to_string());
+        // A page whose handshake failed asks here for the reason, and may read this and nothing else.
+        if let Some(origin) = origin.filter(|_| is_socket(request.path())) {
+            allow(refused.headers_mut(), origin);
+        }
         return Ok(request.into_response(refused));
     }
-    let origin = request.headers().get(header::ORIGIN).cloned();
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if is_preflight {
@@ -53,6 +57,10 @@ fn is_guarded(path: &str) -> bool {
     ["/rpc", "/api", "/ws", "/echo", "/channel", "/sse", "/openapi.json", "/asyncapi.json"]
         .iter()
         .any(|prefix| path.starts_with(prefix))
+}
+
+fn is_socket(path: &str) -> bool {
+    ["/ws", "/channel", "/sse"].iter().any(|prefix| path.starts_with(prefix))
 }
 
 fn is_rpc(path: &str) -> bool {
