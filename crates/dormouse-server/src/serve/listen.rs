@@ -29,8 +29,9 @@ const BACKLOG: i32 = 4096;
 /// A connection without a request is kept for so long.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Answers that are being written when the server stops get so long, in seconds.
-const FAREWELL_SECONDS: u64 = 5;
+/// Answers that are being written when the server stops get so long, in seconds. Every call has its
+/// answer by then; connections that are only kept open hold up the end for as long.
+const FAREWELL_SECONDS: u64 = 1;
 
 /// What the HTTP workers are made from.
 pub(crate) struct Workers {
