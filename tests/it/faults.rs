@@ -255,7 +255,7 @@ async fn an_object_that_cannot_be_loaded_backs_off_and_keeps_its_sockets() {
     for panics in [false, true] {
         let server = misbehaving().start().await;
         let mut socket = open(&server).await;
-        call(&server, "sabotageWake", json!({"panics": panics, "forMs": 1_500})).await.data();
+        call(&server, "sabotageWake", json!({"panics": panics, "forMs": 2_500})).await.data();
         // The failure drops the object's memory, so that it has to be loaded again.
         call(&server, "failAfterWrite", json!({"value": 9})).await;
 

@@ -78,7 +78,8 @@ async fn an_idle_socket_stays_open_over_many_heartbeats() {
 
 #[tokio::test]
 async fn a_socket_that_answers_no_heartbeat_is_closed() {
-    let server = Server::builder().flag("--heartbeat-interval", "100ms").start().await;
+    // Long enough for the lively one to answer on a busy machine, and while nobody reads it below.
+    let server = Server::builder().flag("--heartbeat-interval", "1s").start().await;
     let mut silent = server.connect_raw("/ws/counter/a").await;
     let mut lively = server.connect("/ws/counter/a").await;
     lively.next_of("initial").await;
