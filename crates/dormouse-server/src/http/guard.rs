@@ -60,7 +60,7 @@ fn is_guarded(path: &str) -> bool {
 }
 
 fn is_socket(path: &str) -> bool {
-    ["/ws", "/channel", "/sse"].iter().any(|prefix| path.starts_with(prefix))
+    ["/ws", "/channel"].iter().any(|prefix| path.starts_with(prefix))
 }
 
 fn is_rpc(path: &str) -> bool {
