@@ -247,16 +247,9 @@ async fn random_bytes_never_harm_the_server() {
 
     for seed in 1..=100_u64 {
         let mut socket = open(&server).await;
-        let mut random = seed;
-        let bytes: Vec<u8> = std::iter::repeat_with(|| {
-            // Xorshift64: deterministic and good enough for noise.
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random.to_le_bytes()[3]
-        })
-        .take(512)
-        .collect();
+        let mut random = e2e::Random::seeded(seed);
+        let noise = std::iter::repeat_with(|| random.next_u64().to_le_bytes()[3]);
+        let bytes: Vec<u8> = noise.take(512).collect();
         // The server may close while the noise is still being written.
         _ = socket.write(&bytes).await;
     }

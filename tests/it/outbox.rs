@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use e2e::{Client, Process, Server, ServerBuilder};
+use e2e::{Client, Process, Random, Server, ServerBuilder};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -46,12 +46,10 @@ fn id(n: u64) -> String {
 async fn pay(address: SocketAddr, seed: u64, round: Arc<Round>) -> Payments {
     let mut payments = Payments::default();
     let mut client = Client::open(address).await.expect("the server listens");
-    // Xorshift64: which accounts they are does not matter, but a run can be repeated.
-    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    // Which accounts they are does not matter, but a run can be repeated.
+    let mut numbers = Random::seeded(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     loop {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
+        let random = numbers.next_u64();
         // Few receivers for many senders, and now and then an account pays itself.
         let (from, to) = (id(random >> 8), id((random >> 24) % 16));
         let input = json!({"id": from, "to": to, "amount": random % 100});

@@ -1,6 +1,6 @@
 //! Clients whose connections break at random points, again and again, while events flow.
 
-use e2e::{Client, Server, Watcher};
+use e2e::{Client, Random, Server, Watcher};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -54,13 +54,9 @@ async fn clients_that_are_cut_off_at_random_end_with_the_same_list_without_a_gap
 /// Reads a random number of events, cuts the connection wherever it is, comes back, and so on; then
 /// reads to the end. The watcher itself checks that no event is missing or doubled.
 async fn watch(server: &Server, mut watcher: Watcher, seed: u64, all: u64) -> Watcher {
-    let mut rng = seed;
+    let mut random = Random::seeded(seed);
     for _ in 0..CUTS {
-        // Xorshift64: deterministic, no dependency, and good enough to pick a place.
-        rng ^= rng << 13;
-        rng ^= rng >> 7;
-        rng ^= rng << 17;
-        let until = (watcher.offset() + rng % EVENTS_BETWEEN_CUTS_MAX).min(all);
+        let until = (watcher.offset() + random.next_u64() % EVENTS_BETWEEN_CUTS_MAX).min(all);
         watcher.read_to(until).await;
         watcher.cut();
         watcher.resume(server).await;

@@ -117,8 +117,8 @@ async fn payloads_never_reach_the_log() {
     let mut socket = server.connect("/ws/note/n").await;
 
     server.mutate("note.create", note).await.error();
-    socket.send_text(&format!("{{\"type\":\"{secret}\"}}")).await;
     socket.next_of("initial").await;
+    socket.send_text(&format!("{{\"type\":\"{secret}\"}}")).await;
     socket.next_of("error").await;
     server.terminate().await;
 

@@ -159,11 +159,10 @@ impl<O: Owner> Driver<O> {
         self.env.now = Instant::now();
         let mut has_worked = self.take_arrivals(cx.waker());
         has_worked |= self.take_messages(cx.waker());
-        let begun_reading = Instant::now();
-        has_worked |= self.take_ready(cx.waker());
-        let reading_time = begun_reading.elapsed();
+        let reading_time = self.take_ready(cx.waker());
+        has_worked |= reading_time.is_some();
         has_worked |= self.take_time(cx);
-        has_worked |= self.visit_for(reading_time * VISITING_PER_READING);
+        has_worked |= self.visit_for(reading_time.unwrap_or_default() * VISITING_PER_READING);
         self.inbox.stats().add(mem::take(&mut self.env.tally));
 
         if self.env.is_draining && self.sockets.is_empty() {
@@ -230,24 +229,29 @@ impl<O: Owner> Driver<O> {
         self.env.ready.push(id.slot());
     }
 
-    fn take_ready(&mut self, waker: &Waker) -> bool {
+    /// Reads sockets that may be read, for about [`READING_PER_TURN`]. Gives how long it took; `None`
+    /// if there was none.
+    fn take_ready(&mut self, waker: &Waker) -> Option<Duration> {
         if self.ready.is_empty() {
             self.env.ready.take(waker, &mut self.ready);
         }
-        let has_any = !self.ready.is_empty();
+        if self.ready.is_empty() {
+            return None;
+        }
         let begun = Instant::now();
-        while let Some(slot) = self.ready.pop_front() {
+        let mut reading_time = Duration::ZERO;
+        while reading_time < READING_PER_TURN
+            && let Some(slot) = self.ready.pop_front()
+        {
             if let Some(socket) = self.sockets.at_mut(slot) {
                 socket.flush(&mut self.env);
                 socket.touch(&mut self.env);
                 self.read(slot);
                 self.look_at_touched();
             }
-            if begun.elapsed() >= READING_PER_TURN {
-                break;
-            }
+            reading_time = begun.elapsed();
         }
-        has_any
+        Some(reading_time)
     }
 
     /// Ends a step: writes what is queued, and decides what became of each touched socket.

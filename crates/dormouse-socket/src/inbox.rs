@@ -23,7 +23,8 @@ pub const INBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What other threads tell a hub. A message for a socket that is gone is ignored.
 #[derive(Debug)]
 pub enum ToHub {
-    /// Events for all sockets that are *subscribed* to the topic.
+    /// Events for all sockets that are *subscribed* to the topic. Those that are behind get, once they
+    /// can, the newest of each key of the events that are kept by key.
     Publish {
         /// The object.
         topic: TopicId,

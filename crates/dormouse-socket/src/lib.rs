@@ -1,8 +1,9 @@
 //! WebSocket transport: handshake, frames, compression, hubs, fan-out, slow readers, heartbeat; and
 //! server-sent events, another form of the same sockets.
 //!
-//! This crate moves bytes and knows no objects and no JSON. What an object is to the rest of the
-//! server is a [`TopicId`] here; what a message means is decided by an [`Owner`].
+//! This crate moves bytes and knows no objects, and no JSON but the fixed words with which a stream
+//! of tRPC begins and ends. What an object is to the rest of the server is a [`TopicId`] here; what a
+//! message means is decided by an [`Owner`].
 //!
 //! The way of a socket through the crate:
 //!

@@ -16,8 +16,6 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::clock;
-use crate::counter;
-use crate::http::HttpConnection;
 use crate::latency::LatencySummary;
 use crate::process;
 use crate::report;
@@ -86,8 +84,6 @@ struct AttackRow {
 pub(crate) async fn run(settings: &Attack, target: Target) -> Result<AttackOutcome> {
     let pid = target.pid.context("the server's process id is needed to read its memory")?;
     let room = Rc::new(Room::new(settings.sockets, usize::from(FILLING_CALLERS)));
-    let mut reading = HttpConnection::open(target.address).await?;
-    counter::read_value(&mut reading, target.address, NAME).await?;
     let mut listeners = JoinSet::new();
     open_listeners(&room, target, NAME, &mut listeners).await?;
 

@@ -278,8 +278,7 @@ impl Room {
     ) -> Result<Vec<HttpConnection>> {
         let mut callers = JoinSet::new();
         for (index, connection) in connections.into_iter().enumerate() {
-            let amount = i64::try_from(index + 1).expect("callers are counted in 16 bits");
-            let request = counter::increment_request(target.address, name, amount);
+            let request = counter::increment_request(target.address, name, amount_of(index));
             callers.spawn_local(Rc::clone(self).call_at(pace, index, connection, request));
         }
         join_all(&mut callers).await
@@ -303,7 +302,6 @@ impl Room {
         mut connection: HttpConnection,
         request: Vec<u8>,
     ) -> Result<HttpConnection> {
-        let amount = i64::try_from(index + 1).expect("callers are counted in 16 bits");
         let begun = clock::now();
         let mut next = begun;
         while clock::now() < begun + pace.duration && self.may_go_on() {
@@ -316,7 +314,7 @@ impl Room {
             {
                 let mut tally = self.tally.borrow_mut();
                 tally.events += 1;
-                tally.added += amount;
+                tally.added += amount_of(index);
             }
             self.event_delivered(index).await;
         }
@@ -348,6 +346,11 @@ impl Room {
         let tally = self.tally.borrow();
         tally.missed == 0 && tally.events < EVENTS_MAX
     }
+}
+
+/// By how much the caller at `index` increments.
+fn amount_of(index: usize) -> i64 {
+    i64::try_from(index + 1).expect("callers are counted in 16 bits")
 }
 
 impl Tally {

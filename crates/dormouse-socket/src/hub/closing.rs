@@ -79,7 +79,7 @@ impl<O: Owner> Driver<O> {
         let topic = socket.topic();
         let session = socket.session.take();
         if let Some(place) = socket.place.take()
-            && let Some(moved) = self.topics.unsubscribe(topic, place)
+            && let Some(moved) = self.topics.detach(topic, place)
         {
             if let Some(socket) = self.sockets.at_mut(moved) {
                 socket.place = Some(place);

@@ -10,9 +10,9 @@ use crate::owner::Owner;
 use super::Driver;
 use super::socket::{Feed, Phase, Refill, Verdict};
 
-/// Sockets that get what is under way in one turn of the hub, before others of its thread have
-/// theirs: a few hundred microseconds of writing.
-const VISITS_PER_TURN: usize = 32;
+/// Sockets that get what is under way before the hub looks at the clock again: about 100 µs of
+/// writing.
+const VISITS_AT_ONCE: usize = 32;
 
 impl<O: Owner> Driver<O> {
     /// Handles all messages that have come. `false` if there was none.
@@ -53,7 +53,8 @@ impl<O: Owner> Driver<O> {
                 let Some(socket) = self.sockets.get_mut(id) else { return };
                 socket.refill(Refill { direct, batch, offset }, &mut self.env);
                 if socket.place.is_none() {
-                    self.topics.subscribe(id.slot(), socket);
+                    let (place, seen) = self.topics.attach(topic, id.slot());
+                    (socket.place, socket.seen) = (Some(place), seen);
                 }
                 match socket.feed {
                     Feed::Push => {}
@@ -81,7 +82,7 @@ impl<O: Owner> Driver<O> {
 
     /// Gives the sockets whose turn it is what is under way for them. `false` if nothing is.
     pub(super) fn visit_some(&mut self) -> bool {
-        let mut visits_left = VISITS_PER_TURN;
+        let mut visits_left = VISITS_AT_ONCE;
         while visits_left > 0
             && let Some(topic) = self.topics.take_turn()
         {
@@ -89,7 +90,7 @@ impl<O: Owner> Driver<O> {
             self.topics.end_turn(topic);
         }
         self.look_at_touched();
-        visits_left < VISITS_PER_TURN
+        visits_left < VISITS_AT_ONCE
     }
 
     /// Visits at most so many sockets of a topic. Gives how many it were.
@@ -122,7 +123,7 @@ impl<O: Owner> Driver<O> {
 
     /// Gives all sockets of a topic what is under way.
     fn finish_round(&mut self, topic: TopicId) {
-        while self.visit(topic, VISITS_PER_TURN) > 0 {}
+        while self.visit(topic, VISITS_AT_ONCE) > 0 {}
     }
 
     /// Gives all sockets what is under way.

@@ -5,8 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::batch::Batch;
 use crate::id::TopicId;
 
-use super::round::Round;
-use super::socket::Socket;
+use super::round::{Mark, Round};
 
 /// The sockets that are attached to each topic, and what is under way to them.
 #[derive(Debug, Default)]
@@ -37,17 +36,18 @@ pub(super) struct Stretch<'a> {
 }
 
 impl Topics {
-    /// Attaches a socket, in this slot, to its topic.
-    pub(super) fn subscribe<S>(&mut self, slot: u32, socket: &mut Socket<S>) {
-        let topic = self.topics.entry(socket.topic()).or_default();
-        let place = u32::try_from(topic.slots.len());
+    /// Adds a slot to a topic. Gives its place in the list, and how much of the topic's batches its
+    /// socket need not be given.
+    pub(super) fn attach(&mut self, id: TopicId, slot: u32) -> (u32, Mark) {
+        let topic = self.topics.entry(id).or_default();
         topic.slots.push(slot);
-        socket.place = Some(place.expect("a process has fewer descriptors than this"));
-        socket.seen = topic.round.joined();
+        let place = u32::try_from(topic.slots.len() - 1);
+        let place = place.expect("a process has fewer descriptors than this");
+        (place, topic.round.joined())
     }
 
     /// Takes the slot at `place` out. Gives the slot that moved to this place, if one did.
-    pub(super) fn unsubscribe(&mut self, id: TopicId, place: u32) -> Option<u32> {
+    pub(super) fn detach(&mut self, id: TopicId, place: u32) -> Option<u32> {
         let topic = self.topics.get_mut(&id)?;
         let place = place as usize;
         topic.slots.swap_remove(place);
@@ -116,5 +116,63 @@ impl Topics {
     /// The slots of a topic.
     pub(super) fn slots(&self, id: TopicId) -> &[u32] {
         self.topics.get(&id).map_or(&[], |topic| topic.slots.as_slice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::batch::BatchBuilder;
+
+    use super::*;
+
+    #[test]
+    fn leaving_moves_at_most_one_other() {
+        let mut topics = Topics::default();
+        let topic = TopicId(7);
+        for slot in [10, 11, 12] {
+            topics.attach(topic, slot);
+        }
+
+        assert_eq!(topics.detach(topic, 0), Some(12), "the last takes the free place");
+        assert_eq!(topics.detach(topic, 1), None, "the last place is free for nobody");
+        assert_eq!(topics.slots(topic), [12]);
+        assert_eq!(topics.detach(topic, 0), None);
+        assert!(topics.topics.is_empty());
+    }
+
+    #[test]
+    fn what_is_under_way_counts_until_it_was_everywhere_or_nobody_is_left() {
+        let mut topics = Topics::default();
+        let (topic, other) = (TopicId(7), TopicId(8));
+        let batch = || {
+            let mut builder = BatchBuilder::new();
+            builder.lossy(None, "x");
+            builder.finish()
+        };
+        for (topic, slot) in [(topic, 10), (topic, 11), (other, 12)] {
+            topics.attach(topic, slot);
+        }
+
+        topics.publish(topic, batch());
+        topics.publish(other, batch());
+        topics.publish(TopicId(9), batch());
+        assert_eq!(topics.bytes_under_way(), 6, "nobody listens to the third");
+        assert_eq!(topics.take_turn(), Some(topic));
+        topics.advance(topic, 1);
+        assert_eq!(topics.attach(topic, 13), (2, 1), "what is under way is not for it");
+        topics.end_turn(topic);
+        assert_eq!(topics.take_turn(), Some(other));
+        topics.detach(other, 0);
+        assert_eq!(topics.bytes_under_way(), 3);
+
+        assert_eq!(
+            topics.stretch(topic, 9).map(|stretch| stretch.slots.to_vec()),
+            Some(vec![11, 13])
+        );
+        topics.advance(topic, 2);
+        assert_eq!(topics.bytes_under_way(), 0);
+        assert_eq!(topics.take_turn(), Some(topic), "its turn had been given");
+        topics.end_turn(topic);
+        assert_eq!(topics.take_turn(), None);
     }
 }

@@ -231,6 +231,18 @@ pub(crate) fn accept() -> Accept<u32> {
     Accept { topic: TOPIC, filter: EventMask::ALL, from: 0, binary: false, session: 0 }
 }
 
+/// Numbers below a bound, from a seed that is not zero.
+pub(crate) fn seeded(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut rng = seed;
+    move |below| {
+        // Xorshift64: deterministic, no dependency, and good enough to pick a branch.
+        rng ^= rng << 13;
+        rng ^= rng >> 7;
+        rng ^= rng << 17;
+        rng % below
+    }
+}
+
 /// An object as the transport sees it: events by offset, the first of which is 1.
 #[derive(Default)]
 pub(crate) struct Log {

@@ -3,7 +3,7 @@
 use dormouse_socket::{BatchBuilder, HubConfig, SocketId, ToHub};
 
 use crate::client::Client;
-use crate::rig::{Log, Rig, TOPIC};
+use crate::rig::{Log, Rig, TOPIC, seeded};
 
 /// More sockets than get their events in one turn of the hub, several times over.
 const SOCKETS: usize = 150;
@@ -71,14 +71,7 @@ async fn every_socket_gets_everything_in_order_while_others_come_and_go() {
 /// Drives a room with random publishes, joins and ends between the turns of the hub. Failures print
 /// the seed, which replays the choices of the run.
 async fn run_random_room(seed: u64) {
-    let mut rng = seed;
-    let mut random = |below: u64| {
-        // Xorshift64: deterministic, no dependency, and good enough to pick a branch.
-        rng ^= rng << 13;
-        rng ^= rng >> 7;
-        rng ^= rng << 17;
-        rng % below
-    };
+    let mut random = seeded(seed);
     let mut room = Room::open();
     for _ in 0..SOCKETS {
         room.join().await;

@@ -7,7 +7,7 @@ use dormouse_socket::{
 };
 
 use crate::client::{Client, Got};
-use crate::rig::{Call, Log, Rig, TOPIC, accept, offset_of};
+use crate::rig::{Call, Log, Rig, TOPIC, accept, offset_of, seeded};
 
 /// Kernel buffers so small that a reader is soon slow.
 const BUFFER_BYTES: Option<u32> = Some(4096);
@@ -82,10 +82,7 @@ async fn direct_frames_of_a_slow_reader_keep_and_follow_their_events() {
     let after = log.tail();
     rig.direct(id, "result", after, 0);
 
-    let mut seen: Vec<String> = Vec::new();
-    while seen.last().is_none_or(|text| text != "result") {
-        seen.push(rig.receive_text(&mut slow, &log, ANSWER_BYTES).await);
-    }
+    let seen = receive_until("result", &mut rig, &mut slow, &log).await;
 
     let offsets: Vec<u64> = seen.iter().filter_map(|text| offset_of(text)).collect();
     assert_eq!(offsets, (1..=after).collect::<Vec<u64>>(), "all events came before the result");
@@ -115,10 +112,7 @@ async fn a_slow_reader_gets_the_newest_of_each_key_and_the_log_whole() {
     let tail = log.tail();
     rig.direct(id, "end", tail, 0);
 
-    let mut seen: Vec<String> = Vec::new();
-    while seen.last().is_none_or(|text| text != "end") {
-        seen.push(rig.receive_text(&mut slow, &log, ANSWER_BYTES).await);
-    }
+    let seen = receive_until("end", &mut rig, &mut slow, &log).await;
     let offsets: Vec<u64> = seen.iter().filter_map(|text| offset_of(text)).collect();
     assert_eq!(offsets, (1..=tail).collect::<Vec<u64>>());
     // How many of the others it gets depends on how often the kernel finds room.
@@ -272,14 +266,7 @@ async fn what_a_client_gets_is_exact_under_every_seeded_interleaving() {
 ///
 /// Failures print the seed, which replays the choices of the run.
 async fn run_random_reader(seed: u64) {
-    let mut rng = seed;
-    let mut random = |below: u64| {
-        // Xorshift64: deterministic, no dependency, and good enough to pick a branch.
-        rng ^= rng << 13;
-        rng ^= rng >> 7;
-        rng ^= rng << 17;
-        rng % below
-    };
+    let mut random = seeded(seed);
     let mut rig = Rig::start(config());
     let mut log = Log::default();
     let (mut client, id) = attach_slow(&mut rig, &log).await;
@@ -313,12 +300,19 @@ async fn run_random_reader(seed: u64) {
         }
     }
     rig.direct(id, "end", log.tail(), 0);
-    while seen.last().is_none_or(|text| text != "end") {
-        seen.push(rig.receive_text(&mut client, &log, ANSWER_BYTES).await);
-    }
+    seen.extend(receive_until("end", &mut rig, &mut client, &log).await);
 
     check_exact(seed, &log, &seen);
     assert!(rig.handle.stats().read().refills > 0, "seed {seed} tests no slow reader");
+}
+
+/// Everything that a client receives up to this text, while the object answers the hub.
+async fn receive_until(last: &str, rig: &mut Rig, client: &mut Client, log: &Log) -> Vec<String> {
+    let mut seen: Vec<String> = Vec::new();
+    while seen.last().is_none_or(|text| text != last) {
+        seen.push(rig.receive_text(client, log, ANSWER_BYTES).await);
+    }
+    seen
 }
 
 /// Where a name was seen, in order.
