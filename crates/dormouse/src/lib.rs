@@ -70,6 +70,6 @@ pub use crate::outbox::{DeadLetter, MESSAGE_BYTES_MAX, OUTBOX_MESSAGES_MAX};
 pub use crate::page_limit::{Cut, PageLimit};
 pub use crate::parcel::{Parcel, Receipt, Sequence};
 pub use crate::random::Random;
-pub use crate::session::{Caller, Session, SessionId, User};
+pub use crate::session::{Caller, READ, Session, SessionId, User, WRITE};
 pub use crate::sql::{RowsRead, Sql};
 pub use crate::test_object::{Answer, TestObject};

@@ -42,6 +42,30 @@ pub struct User {
     pub id: String,
     /// The name that other people see.
     pub username: String,
+    /// Address of a picture of them: the token's `avatar`.
+    pub avatar: Option<String>,
+    /// What they may do: the token's `permissions`. The front door asks for [`READ`] and [`WRITE`];
+    /// others mean what a kind says they mean.
+    pub permissions: Vec<String>,
+}
+
+/// The permission to see objects: to ask queries and to listen.
+pub const READ: &str = "read";
+
+/// The permission to change objects.
+pub const WRITE: &str = "write";
+
+impl User {
+    /// A user without a picture who may do nothing.
+    pub fn new(id: impl Into<String>, username: impl Into<String>) -> User {
+        let (id, username) = (id.into(), username.into());
+        User { id, username, avatar: None, permissions: Vec::new() }
+    }
+
+    /// Whether the token gives this permission.
+    pub fn may(&self, permission: &str) -> bool {
+        self.permissions.iter().any(|given| given == permission)
+    }
 }
 
 /// On whose behalf a handler runs.

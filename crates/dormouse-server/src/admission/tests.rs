@@ -23,7 +23,7 @@ fn block(address: &str) -> Option<AddressBlock> {
 }
 
 fn user(id: &str) -> User {
-    User { id: id.to_owned(), username: id.to_owned() }
+    User::new(id, id)
 }
 
 const NOBODY: Applicant<'static> = Applicant { address: None, user: None, object: None };

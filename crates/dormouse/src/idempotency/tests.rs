@@ -149,7 +149,7 @@ fn the_order_of_fields_makes_no_other_input_and_everything_else_does() {
 #[test]
 fn another_method_and_another_user_have_keys_of_their_own() {
     let mut sum = TestObject::<Sum>::new("a");
-    let user = |id: &str| Some(User { id: id.to_owned(), username: "same".to_owned() });
+    let user = |id: &str| Some(User::new(id, "same"));
     add(&mut sum, "k", 1).unwrap();
 
     let other_method = sum.call_with_key("k", "addAgain", json!({"amount": 1})).unwrap();
@@ -268,7 +268,7 @@ fn a_key_is_visible_ascii_and_not_too_long() {
 /// The id of the object that a call of `add` without one is for.
 fn created(user: Option<&str>, method: &str, key: &str) -> String {
     let kinds = Kinds::new().register::<Sum>().unwrap();
-    let user = user.map(|id| User { id: id.to_owned(), username: String::new() });
+    let user = user.map(|id| User::new(id, ""));
     let caller = Caller { user: user.map(std::sync::Arc::new), session: None };
     let key = Some(IdempotencyKey::new(key).unwrap());
     let params = Some(json!({"amount": 1}));
