@@ -50,6 +50,7 @@ pub struct Kinds {
 /// One kind, ready to open objects.
 pub struct Kind {
     name: &'static str,
+    needs_user: bool,
     id_field: &'static str,
     methods: Vec<MethodInfo>,
     event: MakeSchema,
@@ -206,6 +207,7 @@ impl Kind {
 
         Ok(Kind {
             name,
+            needs_user: O::NEEDS_USER,
             id_field: methods.id_field,
             methods: infos,
             event: SchemaGenerator::subschema_for::<O::Event>,
@@ -219,6 +221,11 @@ impl Kind {
     /// Its name in addresses.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Whether it is only for those who have a valid token; see [`Object::NEEDS_USER`].
+    pub fn needs_user(&self) -> bool {
+        self.needs_user
     }
 
     /// The event types of its sockets.

@@ -31,6 +31,10 @@ pub trait Object: Sized + Send + 'static {
     /// How much history the event log keeps.
     const LOG: LogLimits = LogLimits::DEFAULT;
 
+    /// Whether every call and every socket must come with a valid token, also on a server that has
+    /// no keys to check one with: for kinds that make no sense without users.
+    const NEEDS_USER: bool = false;
+
     /// The methods that clients may call, registered by function.
     fn methods() -> Methods<Self>;
 
