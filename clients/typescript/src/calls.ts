@@ -16,7 +16,8 @@ const CALLS_WAITING_MAX = 1_000;
  */
 const SOCKET_CHARS_MAX = 256 * 1024;
 
-const KEY_BYTES = 16;
+/** Of 32 random bits each. */
+const KEY_WORDS = 4;
 
 /** How one call is made. */
 export interface CallOptions {
@@ -73,7 +74,7 @@ export class Calls {
   /** Makes a call, now or as soon as there is a way. Resolves to its result; rejects with a {@link DormouseError}. */
   make({ method, input, url, httpInput, options }: Call, way: Way): Promise<unknown> {
     if (this.#waiting.size >= CALLS_WAITING_MAX) {
-      return Promise.reject(new DormouseError("QUEUE_FULL", `${CALLS_WAITING_MAX} calls wait for an answer already`));
+      return Promise.reject(new DormouseError("QUEUE_FULL", `${CALLS_WAITING_MAX} calls wait already`));
     }
     const { timeoutMs = CALL_TIMEOUT_MS, key = randomKey(), signal } = options;
     const id = (this.#lastId += 1);
@@ -95,7 +96,7 @@ export class Calls {
       };
       this.#waiting.set(id, call);
       const timer = setTimeout(() => fail(call, "CALL_TIMEOUT", `no answer after ${timeoutMs} ms`), timeoutMs);
-      const abort = (): void => fail(call, "ABORTED", "the call was ended by its signal");
+      const abort = (): void => fail(call, "ABORTED", "ended by its signal");
       signal?.addEventListener("abort", abort, { signal: ending.signal });
       if (signal?.aborted) abort();
       else this.#send(id, call, way);
@@ -155,6 +156,5 @@ function fail({ wasSent, settle }: Waiting, code: ErrorCode, message: string): v
 
 /** `crypto.randomUUID` is missing on pages that came over plain HTTP from another machine. */
 function randomKey(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(KEY_BYTES));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return crypto.getRandomValues(new Uint32Array(KEY_WORDS)).join("-");
 }

@@ -4,6 +4,7 @@ import { type Call, type CallOptions, Calls } from "./calls.js";
 import { Connection, type ConnectionState, IDLE } from "./connection.js";
 import { DormouseError } from "./errors.js";
 import { ID_FIELDS, type Kinds } from "./generated.js";
+import type { HttpCall } from "./http.js";
 import type { Arguments, InputOf, KindMap, KindName, ListingName, OutputOf } from "./kinds.js";
 import { Listeners } from "./listeners.js";
 import type { Transport } from "./machine.js";
@@ -44,6 +45,7 @@ export class Client<K extends KindMap<K> = Kinds> {
   readonly #options: ClientOptions;
   readonly #connections = new Map<string, Connection>();
   readonly #stateListeners = new Listeners();
+  readonly #http: Pick<HttpCall, "fetch" | "token">;
   readonly #listings: Calls;
   #state: ClientState = IDLE;
   #stopWatchingPage: (() => void) | null = null;
@@ -51,7 +53,12 @@ export class Client<K extends KindMap<K> = Kinds> {
   /** Makes a client. Nothing is opened before somebody watches an object. */
   constructor(options: ClientOptions = {}) {
     this.#options = options;
-    this.#listings = new Calls({ fetch: this.#fetch, token: () => this.#token() });
+    this.#http = {
+      // Called as a method of something else, the browser's own `fetch` refuses.
+      fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
+      token: async () => (await options.getToken?.()) ?? null,
+    };
+    this.#listings = new Calls(this.#http);
   }
 
   /** The state of the connection that needs attention most: for a banner. */
@@ -113,11 +120,11 @@ export class Client<K extends KindMap<K> = Kinds> {
       webSocket = globalThis.WebSocket as WebSocketConstructor | undefined,
     } = this.#options;
     const connection = new Connection({
-      fetch: this.#fetch,
-      token: () => this.#token(),
+      ...this.#http,
       hasTokens: getToken !== undefined,
       // Without a WebSocket here there are still event streams, and nobody makes one.
-      transport: webSocket ? transport : "sse",
+      transport: webSocket && transport !== "sse" ? "websocket" : "sse",
+      mayFallBack: transport === "auto",
       webSocket: webSocket as WebSocketConstructor,
       address: (used) => this.#url(`${used === "sse" ? "sse" : "ws"}/${key}`),
       changed: () => this.#changed(),
@@ -147,15 +154,6 @@ export class Client<K extends KindMap<K> = Kinds> {
     if (state === this.#state) return;
     this.#state = state;
     this.#stateListeners.tell();
-  }
-
-  get #fetch(): typeof fetch {
-    // Called as a method of something else, the browser's own `fetch` refuses.
-    return this.#options.fetch ?? ((input, init) => globalThis.fetch(input, init));
-  }
-
-  async #token(): Promise<string | null> {
-    return (await this.#options.getToken?.()) ?? null;
   }
 
   #url(path: string): URL {

@@ -5,8 +5,19 @@ import { type Call, Calls, type Way } from "./calls.js";
 import { DormouseError } from "./errors.js";
 import { type Refusal, refusal } from "./http.js";
 import { Listeners, safely } from "./listeners.js";
-import { deadline, idle, type Input, type Machine, step, type Surroundings, type Transport } from "./machine.js";
+import {
+  deadline,
+  idle,
+  type Input,
+  isOutdated,
+  isOver,
+  type Machine,
+  step,
+  type Surroundings,
+  type Transport,
+} from "./machine.js";
 import { type Frame, isWhole, Position } from "./position.js";
+import { claims } from "./token.js";
 import { askWhy, dialEventStream, dialWebSocket, type WebSocketConstructor } from "./transport.js";
 
 /** How long a connection stays without anybody who watches, in milliseconds: who comes back finds it open. */
@@ -20,6 +31,9 @@ const REPLAY_CHARS_MAX = 1024 * 1024;
 
 /** The close code after which the last message is not repeated. */
 const SERVER_FAILED = 1011;
+
+/** What the types of the frames begin with that say who is here. The server is asked for them if somebody watches for one. */
+const PRESENCE = "presence_";
 
 /** What a connection can be. */
 export type ConnectionStatus = "idle" | "connecting" | "connected" | "reconnecting" | "closed";
@@ -49,8 +63,10 @@ export interface Surface {
   readonly webSocket: WebSocketConstructor;
   readonly token: () => Promise<string | null>;
   readonly hasTokens: boolean;
-  /** `auto` is WebSockets, and event streams where those do not pass. */
-  readonly transport: Transport | "auto";
+  /** What is tried first. */
+  readonly transport: Transport;
+  /** Whether event streams may be used where WebSockets do not pass. */
+  readonly mayFallBack: boolean;
   /** The address of this object's socket or stream. */
   readonly address: (transport: Transport) => URL;
   /** Gets every change of state. */
@@ -99,6 +115,8 @@ export class Connection {
 
   /** Ends the present transport, and whatever it may still say. */
   #transport = new AbortController();
+  /** When the token that the server knows expires. */
+  #expiresAt = Infinity;
   #send: ((text: string) => void) | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lingering: ReturnType<typeof setTimeout> | undefined;
@@ -110,11 +128,11 @@ export class Connection {
       now: Date.now,
       random: Math.random,
       // The shortest that a watcher asks for.
-      fixedDelayMs: () => Math.min(...[...this.#watchers].map(({ reconnectIntervalMs }) => reconnectIntervalMs)),
-      hasTokens: surface.hasTokens,
-      mayFallBack: surface.transport === "auto",
+      fixedDelayMs: () => Math.min(...Array.from(this.#watchers, ({ reconnectIntervalMs }) => reconnectIntervalMs)),
+      ...surface,
+      expiresAt: () => this.#expiresAt,
     };
-    this.#machine = idle(surface.transport === "sse" ? "sse" : "websocket");
+    this.#machine = idle(surface.transport);
     this.#calls = new Calls(surface);
   }
 
@@ -143,6 +161,11 @@ export class Connection {
     return () => {
       if (this.#watchers.delete(watcher)) this.#leave();
     };
+  }
+
+  /** Sends a message through the socket, if there is one. */
+  say(message: object): void {
+    this.#send?.(JSON.stringify(message));
   }
 
   /** Calls a method: through the socket if there is one or will be, over HTTP otherwise. */
@@ -174,7 +197,8 @@ export class Connection {
     if (machine === before) return;
     this.#machine = machine;
     this.#arm();
-    if (effect === "ping") this.#send?.('{"type":"ping"}');
+    // A token that cannot be had now is asked for again by the next ping.
+    if (effect === "ping") this.#ping().catch(() => {});
     else if (effect !== null) this.#hangUp(input.type === "ended" && input.closeCode === SERVER_FAILED);
     if (effect === "dial" || effect === "ask") void this.#dial(effect);
     if (machine.phase.name !== before.phase.name) this.#arrive(machine);
@@ -182,7 +206,7 @@ export class Connection {
 
   /** What a new phase means for calls and for those who look at the state. */
   #arrive({ phase, error }: Machine): void {
-    if (phase.name === "open") this.#calls.resume(this.#way());
+    if (phase.name === "connected") this.#calls.resume(this.#way());
     if (phase.name === "closed" && error !== null) this.#calls.fail(error);
     this.#show({});
   }
@@ -190,8 +214,8 @@ export class Connection {
   /** How calls get out now. */
   #way(): Way {
     const { phase, transport } = this.#machine;
-    if (phase.name === "idle" || phase.name === "closed") return "http";
-    if (phase.name !== "open") return null;
+    if (isOver(this.#machine)) return "http";
+    if (phase.name !== "connected") return null;
     return transport === "sse" ? "http" : this.#send;
   }
 
@@ -208,8 +232,10 @@ export class Connection {
     try {
       const token = await surface.token();
       if (signal.aborted) return;
+      this.#expiresAt = Number(claims(token)["exp"]) * 1_000 || Infinity;
       const url = surface.address(transport);
       this.#position.describe(url.searchParams);
+      if ([...this.#watchers].some(({ type }) => type.startsWith(PRESENCE))) url.searchParams.set("presence", "1");
       const dial = { url, token, signal, tell, hear };
       if (effect === "ask") await askWhy(dial, surface.fetch);
       else if (transport === "sse") await dialEventStream(dial, surface.fetch);
@@ -217,6 +243,12 @@ export class Connection {
     } catch (cause) {
       tell({ type: "unreachable", cause });
     }
+  }
+
+  /** Asks whether the server lives, and shows it another token if the one that it knows ends soon. */
+  async #ping(): Promise<void> {
+    this.say({ type: "ping" });
+    if (isOutdated(this.#around)) this.say({ type: "auth", token: await this.#surface.token() });
   }
 
   #hangUp(hasServerFailed: boolean): void {
@@ -232,7 +264,9 @@ export class Connection {
     if (frame.type === "pong" && this.#position.isBehind(frame.offset)) {
       this.input({ type: "gap" });
     } else if (frame.type === "error") {
-      this.#show({ error: refusal(frame as unknown as Refusal) });
+      this.#show({ error: refusal(frame as unknown as Refusal, frame) });
+    } else if (frame.type === "authorized") {
+      this.#expiresAt = Date.parse(frame["expiresAt"] as string);
     } else {
       const verdict = this.#position.judge(frame);
       if (verdict === "gap") this.input({ type: "gap" });
@@ -268,7 +302,10 @@ export class Connection {
   }
 
   #hand(frame: Frame, watcher: Watcher, isPast: boolean): void {
-    if ((watcher.type === "*" || watcher.type === frame.type) && this.#watchers.has(watcher)) {
+    const { type } = frame;
+    // Who is here is no event of the object: only who asks for it hears of it.
+    const isAll = watcher.type === "*" && !type.startsWith(PRESENCE);
+    if ((isAll || watcher.type === type) && this.#watchers.has(watcher)) {
       safely(() => watcher.listener(frame, isPast));
     }
   }
@@ -278,10 +315,10 @@ export class Connection {
     const { phase, attempt, transport, error } = this.#machine;
     this.#state = {
       status: status(this.#machine),
-      attempt: phase.name === "open" ? 0 : attempt,
+      attempt: phase.name === "connected" ? 0 : attempt,
       error,
       lastUpdate: this.#state.lastUpdate,
-      retryAt: phase.name === "waiting" && phase.until < Infinity ? new Date(phase.until) : null,
+      retryAt: phase.name === "reconnecting" && phase.until < Infinity ? new Date(phase.until) : null,
       transport,
       ...change,
     };
@@ -303,8 +340,7 @@ export class Connection {
   /** Ends the connection if nobody needs it, after a moment in which somebody may come back. */
   #leave(): void {
     clearTimeout(this.#lingering);
-    const { name } = this.#machine.phase;
-    if (name === "idle" || name === "closed") this.#stop();
+    if (isOver(this.#machine)) this.#stop();
     else this.#lingering = setTimeout(() => this.#stop(), LINGER_MS);
   }
 
@@ -322,11 +358,9 @@ export class Connection {
   }
 }
 
-const STATUSES = { idle: "idle", closed: "closed", open: "connected", waiting: "reconnecting" } as const;
-
 function status({ phase: { name }, attempt }: Machine): ConnectionStatus {
   if (name === "dialling" || name === "asking") return attempt === 0 ? "connecting" : "reconnecting";
-  return STATUSES[name];
+  return name;
 }
 
 function parse(text: string): Frame | null {

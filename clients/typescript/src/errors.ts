@@ -44,11 +44,11 @@ export interface ErrorDetails {
 export class DormouseError extends Error {
   override readonly name = "DormouseError";
   /** What went wrong, for programs. */
-  readonly code: ErrorCode;
+  declare readonly code: ErrorCode;
   /** What the server said in `error.data`, such as `current` of a CONFLICT; or `closeCode`, or `status`. */
-  readonly data: Readonly<Record<string, unknown>>;
+  declare readonly data: Readonly<Record<string, unknown>>;
   /** Whether the call may have been applied: it was sent, and no answer came. */
-  readonly isOutcomeUnknown: boolean;
+  declare readonly isOutcomeUnknown: boolean;
 
   /** Makes an error. `message` is for people. */
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {

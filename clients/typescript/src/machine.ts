@@ -23,6 +23,12 @@ const SILENCE_MS_MAX = 30_000;
 /** Getting a token, the handshake, and the question after a failed one may each take this long. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
+/**
+ * So long before its end a token is replaced, in milliseconds, and a close with 1008 is taken for that end: clocks differ. Every
+ * ping looks at it, so there are two tries.
+ */
+const RENEWAL_MS = 75_000;
+
 /** The longest wait that a server may ask for. */
 const ASKED_WAIT_MS_MAX = 300_000;
 
@@ -37,9 +43,9 @@ export type Phase =
   | { readonly name: "idle" | "closed" }
   /** Dialling, or asking why the last handshake failed. */
   | { readonly name: "dialling" | "asking"; readonly until: number }
-  | { readonly name: "open"; readonly since: number; readonly pingAt: number; readonly pongBy: number }
+  | { readonly name: "connected"; readonly since: number; readonly pingAt: number; readonly pongBy: number }
   /** Waiting for the next try; without end while the page is frozen. */
-  | { readonly name: "waiting"; readonly until: number };
+  | { readonly name: "reconnecting"; readonly until: number };
 
 /** A connection, as far as decisions need to know it. */
 export interface Machine {
@@ -81,6 +87,8 @@ export interface Surroundings {
   readonly fixedDelayMs: () => number;
   /** Whether an expired token can be replaced. */
   readonly hasTokens: boolean;
+  /** When the token that the server knows expires; `Infinity` if it does not. */
+  readonly expiresAt: () => number;
   /** Whether event streams may be used where WebSockets do not pass. */
   readonly mayFallBack: boolean;
 }
@@ -91,6 +99,7 @@ export type Step = readonly [Machine, Effect];
 /** Close codes after which trying again would end the same way. */
 const FINAL_CLOSES = new Set([1000, 1001, 1002, 1003, 1007, 1008, 1009, 4001, 4003, 4004, 4005]);
 
+const NOT_ALLOWED_ANY_MORE = 1008;
 const SERVER_RESTARTS = 1012;
 const TOKEN_EXPIRED = 4002;
 
@@ -109,8 +118,13 @@ export function idle(transport: Transport): Machine {
 
 /** When the machine wants a `tick`; `Infinity` if only an input can move it. */
 export function deadline({ phase }: Machine): number {
-  if (phase.name === "open") return Math.min(phase.pingAt, phase.pongBy);
+  if (phase.name === "connected") return Math.min(phase.pingAt, phase.pongBy);
   return "until" in phase ? phase.until : Infinity;
+}
+
+/** Whether the token that the server knows is to be replaced. */
+export function isOutdated({ expiresAt, now }: Surroundings): boolean {
+  return now() > expiresAt() - RENEWAL_MS;
 }
 
 /** Decides what an input means. Inputs that do not fit the phase change nothing. */
@@ -124,25 +138,26 @@ export function step(machine: Machine, input: Input, around: Surroundings): Step
       return phase.name === "idle" ? [machine, null] : [idle(transport), "drop"];
     case "opened": {
       if (phase.name !== "dialling") return [machine, null];
-      const open: Phase = { name: "open", since: now, pingAt: now + PING_INTERVAL_MS, pongBy: Infinity };
+      const open: Phase = { name: "connected", since: now, pingAt: now + PING_INTERVAL_MS, pongBy: Infinity };
       return enter({ ...machine, blocked: 0, error: null }, open, null);
     }
     case "heard":
-      if (phase.name !== "open" || (transport === "websocket" && phase.pongBy === Infinity)) return [machine, null];
+      if (phase.name !== "connected" || (transport === "websocket" && phase.pongBy === Infinity)) return [machine, null];
       // Comments come through an event stream by themselves: it is pinged by nobody as long as they do.
       return enter(machine, { ...phase, pingAt: now + PING_INTERVAL_MS, pongBy: Infinity }, null);
     case "gap":
       return lost(machine, cut("an event was missing"), around);
     case "refresh":
-      return phase.name === "open" ? dial(machine, now) : [machine, null];
+      // A handshake under way may have begun before somebody wanted more.
+      return phase.name === "connected" || phase.name === "dialling" ? dial(machine, now) : [machine, null];
     case "wake":
-      if (phase.name !== "waiting") return probe(machine, now);
+      if (phase.name !== "reconnecting") return probe(machine, now);
       // It may be another network: WebSockets get another chance.
       return dial(around.mayFallBack ? { ...machine, transport: "websocket", blocked: 0 } : machine, now);
     case "probe":
       return probe(machine, now);
     case "suspend":
-      return isOver(machine) ? [machine, null] : enter(machine, { name: "waiting", until: Infinity }, "drop");
+      return isOver(machine) ? [machine, null] : enter(machine, { name: "reconnecting", until: Infinity }, "drop");
     case "ended":
       return ended(machine, input, around);
     case "refused":
@@ -154,7 +169,8 @@ export function step(machine: Machine, input: Input, around: Surroundings): Step
   }
 }
 
-function isOver({ phase: { name } }: Machine): boolean {
+/** Whether nothing is under way, and nothing will be by itself. */
+export function isOver({ phase: { name } }: Machine): boolean {
   return name === "idle" || name === "closed";
 }
 
@@ -173,7 +189,7 @@ function ask(machine: Machine, now: number): Step {
 /** Finds out whether an open connection lives, unless that is being found out. */
 function probe(machine: Machine, now: number): Step {
   const { phase, transport } = machine;
-  if (phase.name !== "open" || phase.pongBy < Infinity) return [machine, null];
+  if (phase.name !== "connected" || phase.pongBy < Infinity) return [machine, null];
   const patienceMs = transport === "sse" ? SILENCE_MS_MAX : PONG_TIMEOUT_MS;
   return enter(machine, { ...phase, pingAt: now + PING_INTERVAL_MS, pongBy: now + patienceMs }, "ping");
 }
@@ -185,7 +201,7 @@ function tick(machine: Machine, around: Surroundings, now: number): Step {
       return ask(machine, now);
     case "asking":
       return lost(machine, cut("the server does not answer"), around);
-    case "open":
+    case "connected":
       return now < phase.pongBy ? probe(machine, now) : lost(machine, cut("the server fell silent"), around);
     default:
       return dial(machine, now);
@@ -197,10 +213,11 @@ function ended(machine: Machine, input: Input & { type: "ended" }, around: Surro
   if (closeCode === undefined) {
     return machine.phase.name === "dialling" ? ask(machine, around.now()) : [machine, null];
   }
-  const isExpired = closeCode === TOKEN_EXPIRED;
+  const isExpired = closeCode === TOKEN_EXPIRED || (closeCode === NOT_ALLOWED_ANY_MORE && isOutdated(around));
   const message = reason || `the connection was closed (${closeCode})`;
   const error = new DormouseError(isExpired ? "UNAUTHORIZED" : "CLOSED", message, { data: { closeCode } });
-  if (FINAL_CLOSES.has(closeCode) || (isExpired && !around.hasTokens)) return closed(machine, error);
+  // A token that does not help is refused at the handshake, and that is final.
+  if (isExpired ? !around.hasTokens : FINAL_CLOSES.has(closeCode)) return closed(machine, error);
   const windowMs = closeCode === SERVER_RESTARTS ? Number(WITHIN_MS.exec(message)?.[1] ?? 0) : 0;
   return lost(machine, error, around, around.random() * Math.min(windowMs, ASKED_WAIT_MS_MAX));
 }
@@ -221,13 +238,13 @@ function closed(machine: Machine, error: DormouseError): Step {
 /** The connection, or a try to have one, failed. The next try comes after the back-off, and not before `waitMs`. */
 function lost(machine: Machine, error: DormouseError, around: Surroundings, waitMs = 0): Step {
   const { phase } = machine;
-  if (isOver(machine) || phase.name === "waiting") return [machine, null];
+  if (isOver(machine) || phase.name === "reconnecting") return [machine, null];
   const now = around.now();
-  const attempt = phase.name === "open" && now - phase.since >= UPTIME_MS_MIN ? 0 : machine.attempt;
+  const attempt = phase.name === "connected" && now - phase.since >= UPTIME_MS_MIN ? 0 : machine.attempt;
   const backOffMs = around.random() * Math.min(BACK_OFF_MS_MAX, BACK_OFF_MS * 2 ** attempt);
   const fixedMs = around.fixedDelayMs();
   const until = now + Math.max(waitMs, fixedMs < Infinity ? fixedMs : backOffMs);
-  return enter({ ...machine, attempt: attempt + 1, error }, { name: "waiting", until }, "drop");
+  return enter({ ...machine, attempt: attempt + 1, error }, { name: "reconnecting", until }, "drop");
 }
 
 function cut(message: string): DormouseError {

@@ -35,9 +35,9 @@ interface Pool {
  */
 export class ObjectHandle<K extends KindMap<K>, N extends KindName<K>> implements AsyncIterable<EventOf<K, N>> {
   /** The object's kind. */
-  readonly kind: N;
+  declare readonly kind: N;
   /** The object's id. */
-  readonly id: string;
+  declare readonly id: string;
   readonly #options: ObjectOptions;
   readonly #pool: Pool;
 
@@ -89,6 +89,16 @@ export class ObjectHandle<K extends KindMap<K>, N extends KindName<K>> implement
   ): Promise<OutputOf<K[N]["methods"][M]>> {
     const result = await this.#pool.open().call(this.#pool.describe(method, input ?? {}, options));
     return result as OutputOf<K[N]["methods"][M]>;
+  }
+
+  /** Sends a message of the kind's own, such as a channel's `typing`, if there is a socket: nothing is kept for later. */
+  send(message: object): void {
+    this.#pool.get()?.say(message);
+  }
+
+  /** Opens the connection anew, if it is open, and resumes: for those who need what is in no log. */
+  refresh(): void {
+    this.#pool.get()?.input({ type: "refresh" });
   }
 
   /** Tries now, whatever the next try waits for; also after `closed`. */

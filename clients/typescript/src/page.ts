@@ -3,22 +3,22 @@
 /** What connections are told: try now, find out whether you live, or let go because the page is being frozen. */
 export type PageSignal = "wake" | "probe" | "suspend";
 
-const SIGNALS: readonly (readonly [event: string, signal: PageSignal])[] = [
-  ["online", "wake"],
-  ["offline", "probe"],
-  ["pageshow", "wake"],
-  ["resume", "wake"],
-  ["visibilitychange", "wake"],
+const SIGNALS: Readonly<Record<string, PageSignal>> = {
+  online: "wake",
+  offline: "probe",
+  pageshow: "wake",
+  resume: "wake",
+  visibilitychange: "wake",
   // A page in the back-forward cache keeps no socket: an open one would keep it out of the cache.
-  ["pagehide", "suspend"],
-  ["freeze", "suspend"],
-];
+  pagehide: "suspend",
+  freeze: "suspend",
+};
 
 /** Tells of changes until the function that it gives is called. */
 export function watchPage(tell: (signal: PageSignal) => void): () => void {
   if (typeof document === "undefined") return () => {};
   const listeners = new AbortController();
-  for (const [event, signal] of SIGNALS) {
+  for (const [event, signal] of Object.entries(SIGNALS)) {
     const listener = (): void => {
       if (event !== "visibilitychange" || document.visibilityState === "visible") tell(signal);
     };

@@ -12,11 +12,14 @@ export interface Frame {
 /** What to do with a frame: hand it on, pass it over because it came before, or fetch what is missing. */
 export type Verdict = "take" | "skip" | "gap";
 
+/** What speaks of a place in the log without being an event. After `resumed` the missed events follow, and move the position. */
+const BESIDE_THE_LOG = ["resumed", "pong", "filtered"];
+
 /** The log that offsets belong to, and the last event of it that was handed on. */
 export class Position {
-  #epoch: string | undefined;
-  #offset: number | undefined;
-  #session: string | undefined;
+  #epoch?: string | undefined;
+  #offset?: number | undefined;
+  #session?: string | undefined;
 
   /** Moves to a frame, if it is the next one. */
   judge(frame: Frame): Verdict {
@@ -28,8 +31,7 @@ export class Position {
       this.#offset = offset;
       return "take";
     }
-    // What speaks of a place in the log without being an event. After `resumed` the missed events follow, and move the position.
-    if (type === "resumed" || type === "pong" || type === "filtered") return "skip";
+    if (BESIDE_THE_LOG.includes(type)) return "skip";
     if (offset === undefined) return "take";
     // An object that did not exist had no `initial`: its first event says which log this is.
     if (epoch !== undefined && epoch !== this.#epoch) {

@@ -1,6 +1,6 @@
 // What a connection says and hears, with a socket that the test plays by hand and a clock that it moves.
 
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { type Client, createClient, DormouseError } from "../src/index.js";
 import { PlayedSocket } from "./played.js";
@@ -145,7 +145,7 @@ test("a call that was cut off is repeated with its key; after 1011 the last one 
     type: "call",
     method: "increment",
     params: {},
-    key: expect.stringMatching(/^[0-9a-f]{32}$/),
+    key: expect.stringMatching(/^\d+(-\d+){3}$/),
   });
   expect(await two).toMatchObject({ code: "CONNECTION_LOST", isOutcomeUnknown: true });
   second.onclose?.({ code: 1006, reason: "" });
@@ -240,6 +240,140 @@ test("a listener that throws keeps nobody waiting", async () => {
   for (const other of others) process.on("uncaughtException", other);
   expect(seen).toEqual([1]);
   expect(thrown).toMatchObject([{ message: "mine" }]);
+});
+
+test("what the kind has of its own is said while there is a socket, and not kept", async () => {
+  const socket = await open();
+  counter().send({ type: "wave", hand: "left" });
+  socket.onclose?.({ code: 1006, reason: "" });
+  counter().send({ type: "wave" });
+
+  expect(socket.said).toEqual([{ type: "wave", hand: "left" }]);
+  expect((await opened()).said).toEqual([]);
+});
+
+test("what the server says with an error is kept", async () => {
+  const socket = await open();
+  socket.say({ type: "error", code: "FORBIDDEN", message: "no", clientId: "c1" });
+
+  expect(counter().state.error).toMatchObject({ code: "FORBIDDEN", message: "no", data: { clientId: "c1" } });
+});
+
+test("a refresh dials anew and resumes", async () => {
+  const first = await open();
+  first.say(initial(5));
+  counter().refresh();
+  const second = await open();
+
+  expect(first.isClosed).toBe(true);
+  expect(second.query).toMatchObject({ since: "5", epoch: EPOCH });
+});
+
+test("who is here is asked for by those who watch for it, and told to nobody else", async () => {
+  (await open()).say(initial(5));
+  expect(PlayedSocket.all[0]?.query["presence"]).toBe(undefined);
+  const frames: string[] = [];
+  const all: string[] = [];
+  client.object("counter", "a/b").on("*", ({ type }) => all.push(type));
+  // The types of a kind's events do not have it: `client.presence` is the way in.
+  client.object("counter", "a/b").on("presence_state" as "initial", ({ type }) => frames.push(type));
+  counter().refresh();
+
+  const second = await open();
+  expect(second.query["presence"]).toBe("1");
+  second.say({ type: "presence_state", users: [] });
+
+  expect(frames).toEqual(["presence_state"]);
+  expect(all).toEqual(["initial"]);
+});
+
+describe("tokens", () => {
+  const jwt = (claims: object): string => `e30.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.c2ln`;
+  const inSeconds = (seconds: number): string => jwt({ sub: "ü?>", exp: Date.now() / 1_000 + seconds });
+  let asked: number;
+  let lifetimes: number[];
+
+  /** A counter whose tokens live so many seconds, one after the other; the last again and again. */
+  function tokened(...seconds: number[]) {
+    asked = 0;
+    lifetimes = seconds;
+    stop();
+    client.close();
+    PlayedSocket.all = [];
+    client = createClient({
+      url: "http://server.test",
+      webSocket: PlayedSocket,
+      fetch: () => Promise.resolve(Response.json({ error: { code: "UNAUTHORIZED", message: "no" } }, { status: 401 })),
+      getToken: () => inSeconds(lifetimes[Math.min((asked += 1), lifetimes.length) - 1] as number),
+    });
+    stop = counter().connect();
+  }
+  const auths = (socket: PlayedSocket): unknown[] => socket.said.filter(({ type }) => type === "auth");
+
+  test("a token is replaced before it expires, over the socket, until the server has taken another", async () => {
+    tokened(120, 3_600);
+    const socket = await open();
+    const ponged = async (): Promise<void> => {
+      await vi.advanceTimersByTimeAsync(30_000);
+      socket.say({ type: "pong", timestamp: "" });
+    };
+    await ponged();
+    expect(auths(socket)).toEqual([]);
+
+    await ponged();
+    expect(auths(socket)).toEqual([{ type: "auth", token: expect.stringContaining("e30.") }]);
+    // Nothing was answered: it is shown again.
+    await ponged();
+    expect(auths(socket).length).toBe(2);
+    socket.say({ type: "authorized", expiresAt: new Date(Date.now() + 3_600_000).toISOString() });
+    for (let ping = 0; ping < 20; ping += 1) await ponged();
+
+    expect(auths(socket).length).toBe(2);
+    expect(asked).toBe(3);
+    expect(socket.isClosed).toBe(false);
+  });
+
+  test("a socket that is closed because its token expired comes back with the next one", async () => {
+    tokened(20, 3_600);
+    (await open()).say(initial(5));
+    await vi.advanceTimersByTimeAsync(20_000);
+    PlayedSocket.all[0]?.onclose?.({ code: 1008, reason: "the token expired" });
+
+    const second = await opened();
+    expect(second.query["since"]).toBe("5");
+    second.onclose?.({ code: 1008, reason: "not allowed any more" });
+
+    expect(counter().state).toMatchObject({ status: "closed", error: { data: { closeCode: 1008 } } });
+  });
+
+  test("a token that is as old as the last is refused, and that is the end", async () => {
+    tokened(-1);
+    await open();
+    PlayedSocket.all[0]?.onclose?.({ code: 1008, reason: "the token expired" });
+    await vi.advanceTimersByTimeAsync(250);
+    PlayedSocket.all[1]?.onclose?.({ code: 1006, reason: "" });
+    await vi.advanceTimersByTimeAsync(1e6);
+
+    expect(PlayedSocket.all.length).toBe(2);
+    expect(counter().state).toMatchObject({ status: "closed", error: { code: "UNAUTHORIZED" } });
+  });
+
+  test("a token that is no JWT is never replaced by itself", async () => {
+    tokened(1);
+    lifetimes = [];
+    client.close();
+    let tokens = 0;
+    client = createClient({ url: "http://server.test", webSocket: PlayedSocket, getToken: () => `t${(tokens += 1)}` });
+    stop = counter().connect();
+    const socket = await open();
+    for (let ping = 0; ping < 10; ping += 1) {
+      await vi.advanceTimersByTimeAsync(30_000);
+      socket.say({ type: "pong", timestamp: "" });
+    }
+
+    expect(tokens).toBe(1);
+    expect(auths(socket)).toEqual([]);
+  });
 });
 
 test("a token that cannot be had counts as a server that cannot be reached", async () => {

@@ -19,6 +19,7 @@ class Bench {
       random: () => this.dice,
       fixedDelayMs: () => Infinity,
       hasTokens: true,
+      expiresAt: () => Infinity,
       mayFallBack: true,
       ...this.around,
     });
@@ -48,7 +49,7 @@ class Bench {
   }
 
   get waitMs(): number {
-    expect(this.machine.phase.name).toBe("waiting");
+    expect(this.machine.phase.name).toBe("reconnecting");
     return deadline(this.machine) - this.now;
   }
 }
@@ -74,7 +75,7 @@ describe("close codes", () => {
   test.each([1006, 1011, 1013, 4002, 4900])("after %i it comes back", (code) => {
     const bench = new Bench().open().input(end(code));
 
-    expect(bench.machine.phase.name).toBe("waiting");
+    expect(bench.machine.phase.name).toBe("reconnecting");
     expect(bench.pass(250).done()).toEqual(["dial", "drop", "dial"]);
   });
 
@@ -86,6 +87,34 @@ describe("close codes", () => {
       phase: { name: "closed" },
       error: { code: "UNAUTHORIZED" },
     });
+  });
+
+  test.each([
+    ["with the token that it knows expired", 100_000, "reconnecting"],
+    ["a minute before that, since clocks differ", 160_000, "reconnecting"],
+    ["long before that", 176_000, "closed"],
+  ])("1008 %s", (_, expiresAt, name) => {
+    const bench = new Bench();
+    bench.around = { expiresAt: () => expiresAt };
+
+    expect(bench.open().pass(100_000).input(end(1008)).machine.phase.name).toBe(name);
+  });
+
+  test("1008 with a token that expired is final where there is no other", () => {
+    const bench = new Bench();
+    bench.around = { expiresAt: () => 0, hasTokens: false };
+
+    expect(bench.open().input(end(1008)).machine.phase.name).toBe("closed");
+  });
+
+  test("after a token that expired, one that does not help is the end", () => {
+    const bench = new Bench();
+    bench.around = { expiresAt: () => 0 };
+
+    bench.open().input(end(1008)).pass(250).input(end()).input(refused(401));
+
+    expect(bench.machine).toMatchObject({ phase: { name: "closed" }, error: { data: { status: 401 } } });
+    expect(bench.pass(1e9).done()).toEqual(["dial", "drop", "dial", "ask", "drop"]);
   });
 
   test.each([
@@ -159,7 +188,7 @@ describe("handshakes", () => {
     bench.pass(10_000);
 
     expect(bench.machine).toMatchObject({
-      phase: { name: "waiting" },
+      phase: { name: "reconnecting" },
       error: { message: "the server does not answer" },
     });
   });
@@ -168,7 +197,7 @@ describe("handshakes", () => {
     const bench = new Bench().input({ type: "start" });
     for (const input of [end(), refused(426)]) bench.input(input);
     bench.pass(1_000).input(end()).input(refused(426)).pass(1_000).input({ type: "opened" });
-    expect(bench.machine.phase.name).toBe("open");
+    expect(bench.machine.phase.name).toBe("connected");
 
     bench.input(end(1006)).pass(60).input({ type: "wake" });
 
@@ -211,10 +240,10 @@ describe("life", () => {
     bench.pass(30_000).input({ type: "heard" }).pass(30_000);
     expect(bench.done()).toEqual(["ping", "ping"]);
     bench.pass(9_999);
-    expect(bench.machine.phase.name).toBe("open");
+    expect(bench.machine.phase.name).toBe("connected");
     bench.pass(1);
 
-    expect(bench.machine).toMatchObject({ phase: { name: "waiting" }, error: { message: "the server fell silent" } });
+    expect(bench.machine).toMatchObject({ phase: { name: "reconnecting" }, error: { message: "the server fell silent" } });
   });
 
   test("an event stream is left when two heartbeats are missing", () => {
@@ -223,12 +252,12 @@ describe("life", () => {
     bench.open();
 
     for (let heartbeat = 0; heartbeat < 10; heartbeat += 1) bench.pass(29_000).input({ type: "heard" });
-    expect(bench.machine.phase.name).toBe("open");
+    expect(bench.machine.phase.name).toBe("connected");
     bench.pass(59_999);
-    expect(bench.machine.phase.name).toBe("open");
+    expect(bench.machine.phase.name).toBe("connected");
     bench.pass(1);
 
-    expect(bench.machine.phase.name).toBe("waiting");
+    expect(bench.machine.phase.name).toBe("reconnecting");
   });
 
   test("a gap and a refresh dial again: the one as a failure, the other as a wish", () => {
@@ -240,7 +269,16 @@ describe("life", () => {
       error: null,
     });
     bench.input({ type: "opened" }).input({ type: "gap" });
-    expect(bench.machine).toMatchObject({ phase: { name: "waiting" }, attempt: 1 });
+    expect(bench.machine).toMatchObject({ phase: { name: "reconnecting" }, attempt: 1 });
+  });
+
+  test("a refresh during the handshake begins another, and there is none while the next try is waited for", () => {
+    const bench = new Bench().input({ type: "start" }).input({ type: "refresh" });
+    expect(bench.done()).toEqual(["dial", "dial"]);
+
+    bench.input({ type: "opened" }).input(end(1006)).input({ type: "refresh" });
+
+    expect(bench.done()).toEqual(["drop"]);
   });
 
   test("waking dials at once, and asks an open connection whether it lives", () => {
