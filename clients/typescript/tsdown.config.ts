@@ -1,7 +1,7 @@
 import { defineConfig, type UserConfig } from "tsdown";
 
 const config: UserConfig = defineConfig({
-  entry: ["src/index.ts", "src/react.ts", "src/tanstack.ts", "src/trpc.ts"],
+  entry: ["src/index.ts", "src/channel.ts", "src/react.ts", "src/tanstack.ts", "src/trpc.ts"],
   tsconfig: "tsconfig.build.json",
   format: ["esm", "cjs"],
   target: "es2022",

@@ -20,7 +20,7 @@ const config: ViteUserConfig = defineConfig({
           name: "react 18",
           env: { REACT_MAJOR: "18" },
           environment: "happy-dom",
-          include: ["test/react.test.tsx"],
+          include: ["test/react.test.tsx", "test/channel_hooks.test.tsx"],
         },
       },
     ],

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { type Client, createClient, DormouseError } from "../src/index.js";
+import { jwt } from "./jwt.js";
 import { PlayedSocket } from "./played.js";
 
 const EPOCH = "e1";
@@ -288,7 +289,6 @@ test("who is here is asked for by those who watch for it, and told to nobody els
 });
 
 describe("tokens", () => {
-  const jwt = (claims: object): string => `e30.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.c2ln`;
   const inSeconds = (seconds: number): string => jwt({ sub: "ü?>", exp: Date.now() / 1_000 + seconds });
   let asked: number;
   let lifetimes: number[];

@@ -2,6 +2,7 @@
 
 import { QueryClient, useInfiniteQuery, useMutation, useQuery } from "@tanstack/react-query";
 
+import { createClient as createChannelClient } from "../src/channel.js";
 import {
   createClient,
   type CounterEvent,
@@ -88,6 +89,22 @@ export async function kindsOfMyOwn(): Promise<void> {
   same<typeof result, { yes: number }>(true);
   // @ts-expect-error a counter is not among them
   own.object("counter", "a");
+}
+
+export async function channels(): Promise<void> {
+  const chat = createChannelClient();
+  const channel = chat.channel("general");
+  const ack = await channel.send("hello", { threadId: "a" });
+  same<typeof ack.messageId, string>(true);
+  // @ts-expect-error a text is needed
+  void channel.send({ html: "hello" });
+  same<(typeof channel.state.messages)[number]["state"], "sending" | "sent" | "failed">(true);
+  same<typeof channel.state.receipts, ReadonlyMap<string, string>>(true);
+  chat.presence("note", "a");
+  // @ts-expect-error there is no such kind
+  chat.presence("poll", "a");
+  createChannelClient<Polls>().presence("poll", "a");
+  void chat.object("counter", "a").call("increment");
 }
 
 const { useObject: usePoll } = createHooks<Polls>();

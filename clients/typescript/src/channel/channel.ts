@@ -1,0 +1,474 @@
+// One channel, as its user sees it: what was said, who is here, and what is on its way.
+
+import type { CallOptions } from "../calls.js";
+import type { ConnectionState } from "../connection.js";
+import { DormouseError } from "../errors.js";
+import { Listeners } from "../listeners.js";
+import type { ObjectHandle } from "../object.js";
+import { type LoggedMessage, MessageLog } from "./log.js";
+import { type MessageState, Outbox, type Outgoing } from "./outbox.js";
+import { People } from "./people.js";
+import { Watch } from "./watch.js";
+import type {
+  Ack,
+  ChannelFrame,
+  ChannelHistory,
+  ChannelHistoryInput,
+  ChannelKinds,
+  ChannelMembers,
+  ChannelMessage,
+  ChannelThread,
+  ChannelUser,
+} from "./wire.js";
+
+/** Who goes on writing says so this often, in milliseconds. */
+const TYPING_INTERVAL_MS = 3_000;
+
+/** How long a message may take where it goes over HTTP, with all its tries, in milliseconds. */
+const POST_TIMEOUT_MS = 60_000;
+
+/** How many messages {@link Channel.loadOlder} asks for. */
+const PAGE_MESSAGES = 50;
+
+/** The close code after which the last message is not repeated. */
+const SERVER_FAILED = 1011;
+
+/** A message of a channel's list: stored, or on its way. */
+export interface ListedMessage extends ChannelMessage {
+  /** Stays the same from the first moment on, unlike `id`: for lists. */
+  readonly key: string;
+  /** What the server calls it; until it is stored the same as `key`. */
+  readonly id: string;
+  /** Where it stands. All messages of others are `sent`. */
+  readonly state: MessageState;
+  /** Why it failed. */
+  readonly error: DormouseError | null;
+}
+
+/** A channel at one moment. A new object comes with every change. */
+export interface ChannelState extends ConnectionState {
+  /** Whether the server has said what is in the channel. */
+  readonly isLoaded: boolean;
+  /** Oldest first, without a gap, each once; threads too. Those on their way are the last. */
+  readonly messages: readonly ListedMessage[];
+  /** Whether there may be older ones: {@link Channel.loadOlder}. */
+  readonly hasOlder: boolean;
+  /** Who this client is, as its token says; `null` before it was asked for, or if it cannot be read. */
+  readonly me: ChannelUser | null;
+  /** Who is here; in a large channel some of them. */
+  readonly onlineUsers: readonly ChannelUser[];
+  /** How many are here. */
+  readonly onlineTotal: number;
+  /** Who is writing, without this user. */
+  readonly typingUsers: readonly ChannelUser[];
+  /** The newest message that each has read, by user. */
+  readonly receipts: ReadonlyMap<string, string>;
+  /** The newest message that this user has read. */
+  readonly lastReadId: string | null;
+  /** How many of the messages after that are somebody else's. */
+  readonly unread: number;
+}
+
+/** How a message is sent. */
+export interface SendOptions {
+  /** The message that it answers: it becomes part of that thread. */
+  readonly threadId?: string | undefined;
+}
+
+/** What a channel needs from its client. */
+export interface ChannelSurface {
+  readonly object: ObjectHandle<ChannelKinds, "channel">;
+  /** Who the client is, once a token was asked for. */
+  readonly me: () => ChannelUser | null;
+}
+
+/**
+ * One channel of a server. It is open while somebody watches (`connect`) and one second longer, or as long as messages are on
+ * their way. What was seen stays while it is closed, and what was missed is fetched.
+ */
+export class Channel {
+  /** The channel's id. */
+  readonly id: string;
+  readonly #object: ObjectHandle<ChannelKinds, "channel">;
+  readonly #me: () => ChannelUser | null;
+  readonly #watch: Watch<ChannelFrame>;
+  readonly #listeners = new Listeners();
+  readonly #log = new MessageLog();
+  readonly #outbox = new Outbox();
+  readonly #people = new People();
+  /** The state, until something changes. */
+  #state: ChannelState | null = null;
+  #isLoaded = false;
+  /** Whether the present connection is up. */
+  #isUp = false;
+  #lastError: DormouseError | null = null;
+  #typedAt = -Infinity;
+  #expiry: ReturnType<typeof setTimeout> | undefined;
+  /** What was read, and said of this user, here: said again until the server repeats it. */
+  #read: string | null = null;
+  #status: string | null = null;
+  /** How messages are listed: the same objects as long as they do not change. */
+  readonly #listed = new WeakMap<LoggedMessage | Outgoing, ListedMessage>();
+  #older: Promise<void> | null = null;
+
+  /** Use {@link ChannelClient.channel}. */
+  constructor({ object, me }: ChannelSurface) {
+    this.id = object.id;
+    this.#object = object;
+    this.#me = me;
+    this.#watch = new Watch(object, {
+      types: ["*"],
+      hear: (frame) => this.#hear(frame),
+      changed: () => this.#connectionChanged(),
+      isBusy: () => this.#outbox.isBusy,
+      ended: () => this.#connectionChanged(),
+    });
+  }
+
+  /** How things are. The same object until something changes. */
+  get state(): ChannelState {
+    return (this.#state ??= this.#describe());
+  }
+
+  /** Whether somebody needs it, or something is on its way. */
+  get isInUse(): boolean {
+    return this.#watch.isOpen || this.#listeners.size > 0 || this.#outbox.messages.length > 0;
+  }
+
+  /** Calls `listener` after every change of `state`, until the function that it gives is called. Opens nothing. */
+  onState(listener: () => void): () => void {
+    return this.#listeners.add(listener);
+  }
+
+  /** Opens the channel, if nobody has, and keeps it open until the function that it gives is called. */
+  connect(): () => void {
+    return this.#watch.open();
+  }
+
+  /**
+   * Says something, now or as soon as there is a connection; at most 1,000 messages wait. It is among `messages` at once. A
+   * message that was cut off is sent again under the same name, so it is stored once. Opens the channel until it is stored.
+   *
+   * Resolves once it is stored. Rejects with a {@link DormouseError}; it is then `failed`, and {@link Channel.retry} sends it again.
+   */
+  send(content: string, { threadId }: SendOptions = {}): Promise<Ack> {
+    this.#typedAt = -Infinity;
+    const stored = this.#outbox.add(content, threadId);
+    this.#pump();
+    return stored;
+  }
+
+  /** Sends a message that failed again. `key` is that of the message. */
+  retry(key: string): void {
+    this.#outbox.retry(key);
+    this.#pump();
+  }
+
+  /** Gives a message up that failed. `key` is that of the message. */
+  discard(key: string): void {
+    if (this.#outbox.messages.some(({ clientId, state }) => clientId === key && state === "failed")) {
+      this.#outbox.remove(key);
+      this.#changed();
+    }
+  }
+
+  /** Says whether this user writes: call it on every key. That somebody writes is told every 3 s at most, that they stopped at once. */
+  typing(isTyping: boolean): void {
+    const now = Date.now();
+    const wasTyping = now - this.#typedAt < TYPING_INTERVAL_MS * 2;
+    if (isTyping ? now - this.#typedAt < TYPING_INTERVAL_MS : !wasTyping) return;
+    this.#typedAt = isTyping ? now : -Infinity;
+    this.#object.send({ type: "typing", isTyping });
+  }
+
+  /** Says something of this user to all, such as `away`. It is said again after a reconnect if the server has forgotten it. */
+  setPresence(status: string): void {
+    this.#status = status;
+    this.#object.send({ type: "presence", status });
+  }
+
+  /** Says that this user has read everything up to a message. What is not newer than what was read is passed over. */
+  markRead(messageId: string): void {
+    const read = this.#lastRead();
+    if (read !== null && !this.#log.isAfter(messageId, read)) return;
+    this.#read = messageId;
+    this.#object.send({ type: "read", messageId });
+    this.#changed();
+  }
+
+  /** Adds a page of older messages to `messages`. Calls while one is under way are one. Rejects with a {@link DormouseError}. */
+  loadOlder(): Promise<void> {
+    this.#older ??= this.#loadOlder().finally(() => {
+      this.#older = null;
+    });
+    return this.#older;
+  }
+
+  /** A page of messages, newest first, from before a message or from the newest. Rejects with a {@link DormouseError}. */
+  history(input: ChannelHistoryInput = {}, options?: CallOptions): Promise<ChannelHistory> {
+    return this.#object.call("history", input, options);
+  }
+
+  /** All messages of a thread. Rejects with a {@link DormouseError}. */
+  thread(threadId: string, options?: CallOptions): Promise<ChannelThread> {
+    return this.#object.call("thread", { threadId }, options);
+  }
+
+  /** Everybody who ever was in the channel. Rejects with a {@link DormouseError}. */
+  members(options?: CallOptions): Promise<ChannelMembers> {
+    return this.#object.call("members", {}, options);
+  }
+
+  /** Tries now, whatever the next try waits for; also after `closed`. */
+  reconnect(): void {
+    this.#object.reconnect();
+  }
+
+  /** Ends it now, whoever watches, and refuses what is on its way: the client is closed. */
+  end(): void {
+    this.#outbox.refuseAll(new DormouseError("CLOSED", "the client was closed"));
+    this.#watch.end();
+    this.#changed();
+  }
+
+  #hear(frame: ChannelFrame): void {
+    switch (frame.type) {
+      case "initial_state":
+        this.#isLoaded = true;
+        for (const message of frame.messages) this.#claim(message);
+        this.#log.replace(frame.messages);
+        this.#people.replace(frame.onlineUsers, frame.total);
+        this.#sync();
+        this.#repeatPresence();
+        break;
+      case "message":
+        this.#claim(frame.message);
+        // What is sent again on request is not an event of the log, and has no place in it.
+        this.#log.add(frame.message, frame.offset === undefined);
+        this.#people.type(frame.message, false, Date.now());
+        break;
+      case "ack":
+        this.#acknowledge(frame);
+        break;
+      case "synced":
+        this.#log.synced(frame.more);
+        this.#sync();
+        break;
+      case "read":
+        this.#people.read(frame.userId, frame.messageId);
+        if (frame.userId === this.#me()?.userId && frame.messageId === this.#read) this.#read = null;
+        break;
+      case "typing":
+        if (frame.userId !== this.#me()?.userId) this.#people.type(frame, frame.isTyping, Date.now());
+        this.#expireTyping();
+        break;
+      case "presence":
+      case "user_connected":
+        this.#people.see(frame);
+        break;
+      case "user_disconnected":
+        this.#people.lose(frame.userId);
+        break;
+      case "online":
+        this.#people.replace(frame.onlineUsers, frame.total);
+        this.#repeatPresence();
+        break;
+    }
+    this.#settle();
+  }
+
+  #connectionChanged(): void {
+    const { status, error } = this.#watch.state;
+    const isUp = status === "connected";
+    if (isUp && error !== null && error !== this.#lastError) this.#refused(error);
+    this.#lastError = error;
+    if (isUp && !this.#isUp) this.#up();
+    if (!isUp && this.#isUp) this.#down(error);
+    if (status === "closed" && error !== null) this.#outbox.refuseAll(error);
+    this.#changed();
+  }
+
+  /** Says what the server was not told, or has not answered. */
+  #up(): void {
+    this.#isUp = true;
+    if (this.#read !== null) this.#object.send({ type: "read", messageId: this.#read });
+    this.#sync();
+    this.#pump();
+  }
+
+  #down(error: DormouseError | null): void {
+    this.#isUp = false;
+    this.#outbox.cut(error?.data["closeCode"] === SERVER_FAILED);
+    this.#typedAt = -Infinity;
+    this.#people.expire();
+  }
+
+  /** What the server refused: a message, unless it says that it is something else. */
+  #refused(error: DormouseError): void {
+    const { clientId = this.#outbox.oldestUnderWay } = error.data as { readonly clientId?: string };
+    if ((error.code as string) === "unknown_message") this.#log.outdate();
+    else if (clientId !== undefined) this.#outbox.refuse(clientId, error);
+    this.#settle();
+  }
+
+  /** Asks for what is missing between what was seen and what is new. */
+  #sync(): void {
+    const afterMessageId = this.#log.gapAfter;
+    if (afterMessageId === null) return;
+    if (this.#watch.state.transport === "websocket") this.#object.send({ type: "sync", afterMessageId });
+    else this.#log.giveUp();
+  }
+
+  #repeatPresence(): void {
+    const me = this.#me();
+    if (this.#status === null || me === null || this.#people.find(me.userId)?.status === this.#status) return;
+    this.#object.send({ type: "presence", status: this.#status });
+  }
+
+  /** Sends what waits, as far as that is possible now. */
+  #pump(): void {
+    this.#watch.hold();
+    const { status, transport, error } = this.#watch.state;
+    if (status === "closed" && error !== null) this.#outbox.refuseAll(error);
+    if (status === "connected") {
+      for (const message of this.#outbox.next()) {
+        const { content, threadId, clientId } = message;
+        const input = { content, ...(threadId !== undefined && { threadId }), clientId };
+        if (transport === "websocket") this.#object.send({ type: "message", ...input });
+        else void this.#post(clientId, input);
+      }
+    }
+    this.#changed();
+  }
+
+  /** Sends a message where no socket can. */
+  async #post(clientId: string, input: { readonly content: string; readonly clientId: string }): Promise<void> {
+    try {
+      const ack = await this.#object.call("post", input, { timeoutMs: POST_TIMEOUT_MS });
+      this.#acknowledge({ clientId, ...ack });
+    } catch (error) {
+      this.#outbox.refuse(clientId, error as DormouseError);
+    }
+    this.#settle();
+  }
+
+  #acknowledge({ clientId, messageId, timestamp }: Ack & { readonly clientId?: string }): void {
+    const claimed = this.#outbox.find(clientId)?.messageId;
+    if (clientId === undefined || claimed === undefined) return;
+    // What looked like it came from another tab of the same user.
+    if (claimed !== null && claimed !== messageId) this.#log.label(claimed, undefined);
+    this.#outbox.acknowledge(clientId, { messageId, timestamp });
+  }
+
+  /** A message of this user that says what one on its way says is taken for that one until its answer comes: it is not shown twice. */
+  #claim({ id, userId, content, threadId, timestamp }: ChannelMessage): void {
+    if (userId !== this.#me()?.userId || this.#log.has(id)) return;
+    const twin = this.#outbox.messages.find(
+      (message) =>
+        message.wasSent &&
+        message.messageId === null &&
+        message.content === content &&
+        message.threadId === threadId,
+    );
+    if (twin === undefined) return;
+    this.#outbox.claim(twin.clientId, id);
+    // Nobody answers what was given up.
+    if (twin.state === "failed") this.#outbox.acknowledge(twin.clientId, { messageId: id, timestamp });
+  }
+
+  /** Lets go of what has arrived, sends what waited for that, and shows it. */
+  #settle(): void {
+    for (const { clientId, messageId, state } of this.#outbox.messages) {
+      if (messageId === null || !this.#log.has(messageId)) continue;
+      this.#log.label(messageId, clientId);
+      if (state === "sent") this.#outbox.remove(clientId);
+    }
+    if (this.#outbox.isBusy) this.#pump();
+    else this.#watch.linger();
+    this.#changed();
+  }
+
+  async #loadOlder(): Promise<void> {
+    const oldest = this.#log.messages[0];
+    if (oldest === undefined || !this.#log.hasOlder) return;
+    const { messages, next } = await this.history({ before: oldest.id, limit: PAGE_MESSAGES });
+    // What was shown meanwhile may be something else.
+    if (this.#log.messages[0]?.id !== oldest.id) return;
+    this.#log.prepend([...messages].reverse(), next !== undefined);
+    this.#changed();
+  }
+
+  #expireTyping(): void {
+    clearTimeout(this.#expiry);
+    const at = this.#people.nextExpiry;
+    if (at === Infinity) return;
+    this.#expiry = setTimeout(() => {
+      this.#people.expire(Date.now());
+      this.#expireTyping();
+      this.#changed();
+    }, at - Date.now());
+  }
+
+  #lastRead(): string | null {
+    const me = this.#me();
+    const told = me === null ? undefined : this.#people.readBy(me.userId);
+    if (told === undefined || this.#read === null) return told ?? this.#read;
+    return this.#log.isAfter(this.#read, told) ? this.#read : told;
+  }
+
+  #changed(): void {
+    this.#state = null;
+    this.#listeners.tell();
+  }
+
+  #describe(): ChannelState {
+    const me = this.#me();
+    const lastReadId = this.#lastRead();
+    const arrived = this.#log.messages;
+    const underWay = this.#outbox.messages.filter(({ messageId }) => messageId === null || !this.#log.has(messageId));
+    return {
+      ...this.#watch.state,
+      isLoaded: this.#isLoaded,
+      messages: [...arrived.map((message) => this.#list(message)), ...underWay.map((message) => this.#listOwn(message))],
+      hasOlder: this.#log.hasOlder,
+      me,
+      onlineUsers: this.#people.online,
+      onlineTotal: this.#people.total,
+      typingUsers: this.#people.typing,
+      receipts: this.#people.receipts,
+      lastReadId,
+      unread: this.#log.after(lastReadId).filter(({ userId }) => userId !== me?.userId).length,
+    };
+  }
+
+  #list(message: LoggedMessage): ListedMessage {
+    const present = this.#listed.get(message);
+    if (present !== undefined) return present;
+    const { clientId, ...stored } = message;
+    const listed: ListedMessage = { ...stored, key: clientId ?? message.id, state: "sent", error: null };
+    this.#listed.set(message, listed);
+    return listed;
+  }
+
+  #listOwn(message: Outgoing): ListedMessage {
+    const present = this.#listed.get(message);
+    if (present !== undefined) return present;
+    const { clientId, messageId, content, threadId, timestamp, state, error } = message;
+    const { userId = "", username = "", avatarUrl } = this.#me() ?? {};
+    const listed: ListedMessage = {
+      id: messageId ?? clientId,
+      key: clientId,
+      channelId: this.id,
+      userId,
+      username,
+      ...(avatarUrl !== undefined && { avatarUrl }),
+      content,
+      ...(threadId !== undefined && { threadId }),
+      timestamp,
+      state,
+      error,
+    };
+    this.#listed.set(message, listed);
+    return listed;
+  }
+}

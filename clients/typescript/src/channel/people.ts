@@ -1,0 +1,90 @@
+// Who is in a channel, who is writing, and how far everybody has read.
+
+import type { ChannelUser } from "./wire.js";
+
+/** Who is writing says so every three seconds; after so long without it they have stopped, in milliseconds. */
+const TYPING_MS = 6_500;
+
+/** The people of one channel. */
+export class People {
+  readonly #online = new Map<string, ChannelUser>();
+  readonly #typing = new Map<string, { readonly user: ChannelUser; readonly until: number }>();
+  readonly #receipts = new Map<string, string>();
+  #total: number | null = null;
+
+  /** Who is here; in a large channel some of them. */
+  get online(): readonly ChannelUser[] {
+    return [...this.#online.values()];
+  }
+
+  /** How many are here. */
+  get total(): number {
+    return Math.max(this.#total ?? 0, this.#online.size);
+  }
+
+  /** Who is writing. */
+  get typing(): readonly ChannelUser[] {
+    return Array.from(this.#typing.values(), ({ user }) => user);
+  }
+
+  /** The newest message that each has read, by user. */
+  get receipts(): ReadonlyMap<string, string> {
+    return new Map(this.#receipts);
+  }
+
+  /** When the next of those who write is taken to have stopped, in milliseconds since 1970; `Infinity` if nobody writes. */
+  get nextExpiry(): number {
+    return Math.min(...Array.from(this.#typing.values(), ({ until }) => until));
+  }
+
+  /** Somebody who is here. */
+  find(userId: string): ChannelUser | undefined {
+    return this.#online.get(userId);
+  }
+
+  /** Takes the whole list. */
+  replace(users: readonly ChannelUser[], total: number | undefined): void {
+    this.#online.clear();
+    this.#total = total ?? null;
+    for (const user of users) this.#online.set(user.userId, user);
+  }
+
+  /** Somebody is here, or says something of themselves. */
+  see({ userId, username, avatarUrl, joinedAt, status }: ChannelUser): void {
+    this.#online.set(userId, {
+      ...this.#online.get(userId),
+      userId,
+      username,
+      ...(avatarUrl !== undefined && { avatarUrl }),
+      ...(joinedAt !== undefined && { joinedAt }),
+      ...(status !== undefined && { status }),
+    });
+  }
+
+  /** Somebody left. */
+  lose(userId: string): void {
+    this.#online.delete(userId);
+    this.#typing.delete(userId);
+  }
+
+  /** Somebody writes, or has stopped. */
+  type({ userId, username }: ChannelUser, isTyping: boolean, now: number): void {
+    if (isTyping) this.#typing.set(userId, { user: { userId, username }, until: now + TYPING_MS });
+    else this.#typing.delete(userId);
+  }
+
+  /** Those who did not say that they still write have stopped; without a time, all. */
+  expire(now: number = Infinity): void {
+    for (const [userId, { until }] of this.#typing) if (until <= now) this.#typing.delete(userId);
+  }
+
+  /** Somebody has read up to a message. */
+  read(userId: string, messageId: string): void {
+    this.#receipts.set(userId, messageId);
+  }
+
+  /** How far somebody has read. */
+  readBy(userId: string): string | undefined {
+    return this.#receipts.get(userId);
+  }
+}
