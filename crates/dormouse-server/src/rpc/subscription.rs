@@ -75,7 +75,7 @@ fn accept(
         .or_else(|| place_in_query(request.query_string()))
         .or(named);
     let (kind, convention) = (Arc::clone(kind), Convention::Trpc);
-    let route = ObjectRoute { kind, key, since, filter: None, convention };
+    let route = ObjectRoute { since, convention, ..ObjectRoute::to(kind, key) };
     let mut accept = route.accept(&door.node);
     admit(door, &mut accept.session, request.peer_addr()).map_err(refused)?;
     Ok(accept)

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dormouse::{
-    Attach, Caller, IdempotencyKey, Offset, Random, Refill, Request, Resolved, Session, SessionId,
-    Since,
+    Heard, IdempotencyKey, Offset, Random, Refill, Request, Resolved, Session, SessionId, Since,
+    Timestamp,
 };
-use dormouse_node::{Answered, Node, ObjectRef, Reply};
+use dormouse_node::{Answered, Arrival, Knowledge, Node, ObjectRef, Reply};
 use dormouse_socket::{
     CloseCause, HubHandle, Owner, SocketCx, SocketId, ToHub, TopicId, binary_frame, text_frame,
 };
+use serde_json::Value;
 
 use crate::admission::{AddressBlock, Admission, Applicant, Refusal};
 use crate::socket::frames::{self, CallId, CallMessage, ClientMessage};
@@ -50,6 +51,10 @@ pub(crate) struct Seat {
 pub(crate) struct Start {
     pub(crate) since: Option<Since>,
     pub(crate) filter: Option<Filter>,
+    /// As which session it was here before.
+    pub(crate) comes_back: Option<SessionId>,
+    /// Whether it is told who is present.
+    pub(crate) watches: bool,
     /// Whether it is told when it can go on where it stopped.
     pub(crate) says_resumed: bool,
 }
@@ -58,10 +63,11 @@ impl SocketSession {
     /// The session of a socket that has just been accepted.
     ///
     /// It has no seat yet: see [`admit`](Self::admit).
-    pub(crate) fn new(object: ObjectRef, start: Start) -> SocketSession {
+    pub(crate) fn new(object: ObjectRef, joined_at: Timestamp, start: Start) -> SocketSession {
+        let id = SessionId::from_random(Random::system().bytes());
         SocketSession::Object {
             object,
-            session: Session { id: SessionId::from_random(Random::system().bytes()), user: None },
+            session: Session { id, user: None, joined_at },
             seat: Seat::default(),
             start: Some(Box::new(start)),
         }
@@ -128,7 +134,7 @@ impl SocketOwner {
     ) {
         let CallMessage { id, method, params, key } = message;
         let kind = object.kind();
-        let caller = Caller { user: session.user.clone(), session: Some(session.id) };
+        let caller = session.caller();
         let mut new_id = (self.node.clock().now(), Random::system());
         let bound = Some(object.key());
         let resolved = key.map(IdempotencyKey::new).transpose().and_then(|key| {
@@ -164,6 +170,38 @@ impl SocketOwner {
         })
     }
 
+    /// A message that the object's kind may know.
+    fn hear(
+        &self,
+        socket: &mut SocketCx<'_, SocketSession>,
+        object: &ObjectRef,
+        session: &Session,
+        name: &str,
+        fields: Value,
+    ) {
+        let heard = object.kind().hear(name, session, fields);
+        match heard.unwrap_or_else(|| Err(frames::unknown_type())) {
+            Ok(Heard::Relay(relay)) => self.node.relay(object, relay),
+            Ok(Heard::Object(message)) => {
+                socket.await_answer();
+                self.node.message(object, message, self.settlement(socket.id()));
+            }
+            Err(err) => send(socket, &frames::error(None, &err)),
+        }
+    }
+
+    /// Tells a socket if its message failed.
+    fn settlement(&self, socket: SocketId) -> Reply {
+        let hub = self.hub.clone();
+        Reply::new(move |answered: Answered| {
+            let frames = match &answered.result {
+                Ok(_) => Bytes::new(),
+                Err(err) => text_frame(&frames::error(None, err)),
+            };
+            hub.send(ToHub::Direct { socket, frames, after: answered.tail.get(), settles: 1 });
+        })
+    }
+
     fn filter(
         &self,
         socket: &mut SocketCx<'_, SocketSession>,
@@ -187,7 +225,7 @@ impl Owner for SocketOwner {
     fn opened(&self, socket: SocketId, session: &mut SocketSession) {
         let SocketSession::Object { object, session, start, .. } = session else { return };
         let Some(start) = start.take() else { return };
-        let Start { since, filter, says_resumed } = *start;
+        let Start { since, filter, comes_back, watches, says_resumed } = *start;
         let mut mask = u128::MAX;
         if let Some(filter) = filter {
             mask = filter.mask.0;
@@ -195,8 +233,9 @@ impl Owner for SocketOwner {
             let frames = text_frame(&frames::filtered(&filter.names, offset));
             self.hub.send(ToHub::Direct { socket, frames, after: 0, settles: 0 });
         }
-        let session = session.clone();
-        self.node.attach(object, socket, Attach { session, since, mask, says_resumed });
+        let arrival = Arrival { session: session.clone(), comes_back, watches };
+        let knows = Knowledge { since, mask, says_resumed };
+        *session = self.node.attach(object, socket, arrival, knows);
     }
 
     fn message(&self, socket: &mut SocketCx<'_, SocketSession>, text: &str) {
@@ -211,6 +250,9 @@ impl Owner for SocketOwner {
             }
             Ok(ClientMessage::Filter(message)) => self.filter(socket, &object, message.events),
             Ok(ClientMessage::Call(message)) => self.call(socket, &object, &session, message),
+            Ok(ClientMessage::OfKind { name, fields }) => {
+                self.hear(socket, &object, &session, &name, fields);
+            }
             Err(bad) => send(socket, &frames::error(bad.id.as_ref(), &bad.err)),
         }
     }
@@ -230,9 +272,9 @@ impl Owner for SocketOwner {
     }
 
     fn closed(&self, socket: SocketId, session: SocketSession, cause: CloseCause) {
-        if let SocketSession::Object { object, .. } = &session {
+        if let SocketSession::Object { object, session, .. } = &session {
             tracing::debug!(%socket, key = %object.key(), cause = cause.as_str(), "socket closed");
-            self.node.detach(object, socket);
+            self.node.detach(object, socket, session, cause);
         }
     }
 }
