@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use dormouse::{
-    Attach, Call, ClientMessage, Error, Finished, Key, Offset, Receipt, Refill, Session,
-};
+use dormouse::{Attach, Call, Error, Finished, Key, Offset, Receipt, Refill};
 use dormouse_socket::SocketId;
 
 use crate::alarm_clock::Told;
@@ -20,18 +18,6 @@ pub(crate) enum Envelope {
         call: Call,
         /// Who waits for it.
         reply: Reply,
-    },
-    /// A message of a client that is no call.
-    Message {
-        /// What to handle.
-        message: ClientMessage,
-        /// Who hears of an error.
-        reply: Reply,
-    },
-    /// A session has lost its socket.
-    Closed {
-        /// Which one.
-        session: Session,
     },
     /// A socket that connects.
     Attach {
@@ -82,17 +68,16 @@ pub(crate) enum Envelope {
 
 impl Envelope {
     /// Whether it may be refused when the queue is full. What is not is bounded elsewhere: by the
-    /// messages in the outbox, by the object's jobs, and by its sockets.
+    /// messages in the outbox, and by the object's jobs.
     pub(crate) fn is_refusable(&self) -> bool {
         match self {
             Envelope::Call { .. }
-            | Envelope::Message { .. }
             | Envelope::Attach { .. }
             | Envelope::Refill { .. }
             | Envelope::Deliver { .. }
             | Envelope::DeadLetters { .. }
             | Envelope::Alarm { .. } => true,
-            Envelope::Settle { .. } | Envelope::JobDone { .. } | Envelope::Closed { .. } => false,
+            Envelope::Settle { .. } | Envelope::JobDone { .. } => false,
         }
     }
 }

@@ -121,7 +121,7 @@ impl Topics {
 
 #[cfg(test)]
 mod tests {
-    use crate::batch::{BatchBuilder, To};
+    use crate::batch::BatchBuilder;
 
     use super::*;
 
@@ -146,7 +146,7 @@ mod tests {
         let (topic, other) = (TopicId(7), TopicId(8));
         let batch = || {
             let mut builder = BatchBuilder::new();
-            builder.lossy(To::Everyone, "x");
+            builder.lossy(None, "x");
             builder.finish()
         };
         for (topic, slot) in [(topic, 10), (topic, 11), (other, 12)] {
