@@ -17,6 +17,10 @@ pub struct NodeConfig {
     /// Most bytes of outcomes that wait for the journal on one lane; past it the lane takes no
     /// more input until some were released.
     pub gate_bytes_max: usize,
+    /// How long somebody whose last socket was lost still counts as present.
+    pub presence_grace: Duration,
+    /// Most people of one object that others are told of by name.
+    pub presence_users_max: usize,
     /// How long a call waits for a free place when all resident objects are busy.
     pub wake_wait_max: Duration,
 }
@@ -30,6 +34,8 @@ impl NodeConfig {
             objects_resident_max: 4096,
             queue_envelopes_max: 16_384,
             gate_bytes_max: 32 << 20,
+            presence_grace: Duration::from_secs(5),
+            presence_users_max: 250,
             wake_wait_max: Duration::from_secs(5),
         }
     }

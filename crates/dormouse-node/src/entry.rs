@@ -6,12 +6,12 @@ use std::sync::atomic::AtomicUsize;
 
 use actix::Addr;
 use dormouse::{Error, Key, Kind};
-use dormouse_socket::TopicId;
+use dormouse_socket::{HubHandle, TopicId};
 use parking_lot::Mutex;
 
 use crate::envelope::Envelope;
 use crate::object_actor::ObjectActor;
-use crate::sessions::SessionTable;
+use crate::sessions::{Locked, Sessions};
 
 /// Everything the node keeps about one key. It lives as long as anybody refers to it.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Entry {
     pub(crate) mailbox: Mutex<Mailbox>,
     /// Jobs that run for it, or whose results wait in its queue.
     pub(crate) jobs: AtomicUsize,
-    pub(crate) sessions: Mutex<SessionTable>,
+    pub(crate) sessions: Sessions,
 }
 
 /// The queue of an object and who serves it, under one lock.
@@ -61,6 +61,11 @@ pub(crate) enum Next {
 }
 
 impl Entry {
+    /// Its sessions, locked. `hubs` are all of the node.
+    pub(crate) fn lock_sessions<'a>(&'a self, hubs: &'a [HubHandle]) -> Locked<'a> {
+        self.sessions.lock(&self.kind, self.topic, hubs)
+    }
+
     /// Appends an envelope, and says what must happen for it to be seen.
     ///
     /// The envelope comes back with the reason if the queue is full.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use dormouse::{Attach, Call, Error, Finished, Key, Offset, Receipt, Refill};
+use dormouse::{
+    Attach, Call, ClientMessage, Error, Finished, Key, Offset, Receipt, Refill, Session,
+};
 use dormouse_socket::SocketId;
 
 use crate::alarm_clock::Told;
@@ -18,6 +20,18 @@ pub(crate) enum Envelope {
         call: Call,
         /// Who waits for it.
         reply: Reply,
+    },
+    /// A message of a client that is no call.
+    Message {
+        /// What to handle.
+        message: ClientMessage,
+        /// Who hears of an error.
+        reply: Reply,
+    },
+    /// A session has lost its socket.
+    Closed {
+        /// Which one.
+        session: Session,
     },
     /// A socket that connects.
     Attach {
@@ -68,16 +82,17 @@ pub(crate) enum Envelope {
 
 impl Envelope {
     /// Whether it may be refused when the queue is full. What is not is bounded elsewhere: by the
-    /// messages in the outbox, and by the object's jobs.
+    /// messages in the outbox, by the object's jobs, and by its sockets.
     pub(crate) fn is_refusable(&self) -> bool {
         match self {
             Envelope::Call { .. }
+            | Envelope::Message { .. }
             | Envelope::Attach { .. }
             | Envelope::Refill { .. }
             | Envelope::Deliver { .. }
             | Envelope::DeadLetters { .. }
             | Envelope::Alarm { .. } => true,
-            Envelope::Settle { .. } | Envelope::JobDone { .. } => false,
+            Envelope::Settle { .. } | Envelope::JobDone { .. } | Envelope::Closed { .. } => false,
         }
     }
 }

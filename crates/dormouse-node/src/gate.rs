@@ -9,9 +9,12 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use dormouse::{Attached, Audience, Effect, EncodedEvent, Error, EventClass, Receipt, Timestamp};
+use dormouse::{
+    Attached, Audience, Effect, EncodedEvent, Error, EventClass, Offset, Receipt, SessionId,
+    Timestamp,
+};
 use dormouse_socket::{
-    Batch, BatchBuilder, CloseCode, EventEpoch, SocketId, ToHub, TopicId, text_frame,
+    BatchBuilder, CloseCode, EventEpoch, SocketId, To, ToHub, TopicId, text_frame,
 };
 use dormouse_store::{Epoch, Position};
 
@@ -22,6 +25,7 @@ use crate::envelope::{Answered, Reply};
 use crate::jobs;
 use crate::object_actor::Runner;
 use crate::object_ref::ObjectRef;
+use crate::sessions::push_transient;
 use crate::shared::Shared;
 
 /// A stored event type that the kind no longer has: no filter has a bit for it, so it passes.
@@ -134,6 +138,8 @@ impl Held {
             .iter()
             .map(|effect| match effect {
                 Effect::Broadcast { event, .. } => event.json.len(),
+                Effect::Direct { json, .. } => json.len(),
+                Effect::Close { reason, .. } => reason.len(),
                 Effect::Send(parcel) => parcel.bytes(),
                 Effect::Job(_) => 0,
             })
@@ -185,7 +191,15 @@ impl<'a> Releases<'a> {
         }
         for effect in held.effects {
             match effect {
-                Effect::Broadcast { event, audience } => group.push(&event, audience),
+                Effect::Broadcast { event, audience } => group.push(self.shared, &event, audience),
+                Effect::Direct { session, json, after, presence_version } => {
+                    group.send(self.shared);
+                    group.send_direct(self.shared, session, &json, after, presence_version);
+                }
+                Effect::Close { session, code, reason } => {
+                    group.send(self.shared);
+                    group.close(self.shared, session, code, reason);
+                }
                 Effect::Send(parcel) => courier::send(self.shared, group.object.clone(), parcel),
                 Effect::Job(job) => jobs::start(self.shared, group.object.clone(), job),
             }
@@ -202,7 +216,7 @@ impl<'a> Releases<'a> {
                 // The socket must see what came before, and nothing twice: the events up to here
                 // go to the others first.
                 group.send(self.shared);
-                send_attached(self.shared, topic, held.epoch, socket, attached);
+                send_attached(self.shared, group.object.entry(), held.epoch, socket, attached);
             }
         }
     }
@@ -227,20 +241,44 @@ impl Group {
         self.events = builder(epoch);
     }
 
-    fn push(&mut self, event: &EncodedEvent, audience: Audience) {
-        let except = match audience {
-            Audience::Everyone => None,
-            Audience::Except(id) => self.object.entry().sessions.lock().sockets_of(id).next(),
+    fn push(&mut self, shared: &Shared, event: &EncodedEvent, audience: Audience) {
+        let to = match audience {
+            Audience::Everyone => To::Everyone,
+            Audience::Except(_) => self.object.entry().lock_sessions(&shared.hubs).to(audience),
         };
-        push_event(&mut self.events, event, except);
+        push_event(&mut self.events, event, to);
         self.count += 1;
+    }
+
+    fn send_direct(
+        &self,
+        shared: &Shared,
+        session: SessionId,
+        json: &str,
+        after: Offset,
+        presence_version: Option<u64>,
+    ) {
+        let sessions = self.object.entry().lock_sessions(&shared.hubs);
+        let Some(socket) = sessions.socket(session) else { return };
+        let (frames, after) = (text_frame(json), after.get());
+        sessions.send(socket.hub(), ToHub::Direct { socket, frames, after, settles: 0 });
+        if presence_version.is_some() {
+            sessions.show(socket, presence_version, after);
+        }
+    }
+
+    fn close(&self, shared: &Shared, session: SessionId, code: u16, reason: String) {
+        let sessions = self.object.entry().lock_sessions(&shared.hubs);
+        let Some(socket) = sessions.socket(session) else { return };
+        let code = CloseCode::new(code).unwrap_or(CloseCode::NORMAL);
+        sessions.send(socket.hub(), ToHub::Close { socket, code, reason });
     }
 
     fn send(&mut self, shared: &Shared) {
         if self.count > 0 {
             shared.stats.events.add(std::mem::take(&mut self.count));
-            let batch = std::mem::replace(&mut self.events, builder(self.epoch)).finish();
-            publish(shared, self.object.entry(), &batch);
+            let batch = std::mem::replace(&mut self.events, builder(self.epoch));
+            self.object.entry().lock_sessions(&shared.hubs).publish_batch(batch);
         }
         for (reply, answered) in self.answers.drain(..) {
             reply.answer(answered);
@@ -248,56 +286,51 @@ impl Group {
     }
 }
 
-fn publish(shared: &Shared, entry: &Entry, batch: &Batch) {
-    let sessions = entry.sessions.lock();
-    for hub in sessions.hubs() {
-        if let Some(hub) = shared.hubs.get(usize::from(hub.0)) {
-            hub.send(ToHub::Publish { topic: entry.topic, batch: batch.clone() });
-        }
-    }
-}
-
 fn send_attached(
     shared: &Shared,
-    topic: TopicId,
+    entry: &Entry,
     epoch: Epoch,
     socket: SocketId,
     attached: Result<Attached, Error>,
 ) {
-    let Some(hub) = shared.hubs.get(usize::from(socket.hub().0)) else { return };
-    let message = match attached {
-        Ok(Attached { direct, page }) => {
-            let mut events = builder(epoch);
-            for event in &page.events {
-                push_event(&mut events, event, None);
-            }
-            ToHub::Attach {
-                socket,
-                topic,
-                direct: direct.as_deref().map(text_frame),
-                batch: events.finish(),
-                offset: page.reached.get(),
-                tail: page.tail,
-            }
-        }
+    let sessions = entry.lock_sessions(&shared.hubs);
+    let (direct, page, presence_version) = match attached {
+        Ok(Attached { direct, page, presence_version }) => (direct, page, presence_version),
         Err(err) => {
             let code = if err.is_fault() { CloseCode::FAILURE } else { CloseCode::OVERLOADED };
-            ToHub::Close { socket, code, reason: err.message().to_owned() }
+            let reason = err.message().to_owned();
+            return sessions.send(socket.hub(), ToHub::Close { socket, code, reason });
         }
     };
-    hub.send(message);
+    let mut events = builder(epoch);
+    for event in &page.events {
+        push_event(&mut events, event, To::Everyone);
+    }
+    let offset = page.reached.get();
+    let attach = ToHub::Attach {
+        socket,
+        topic: entry.topic,
+        direct: direct.as_deref().map(text_frame),
+        batch: events.finish(),
+        offset,
+        tail: page.tail,
+    };
+    sessions.send(socket.hub(), attach);
+    if page.tail {
+        // From here on it hears of every change, and of none before.
+        sessions.show(socket, presence_version, offset);
+    }
 }
 
 fn builder(epoch: Epoch) -> BatchBuilder {
     BatchBuilder::of(EventEpoch(epoch.get()))
 }
 
-fn push_event(batch: &mut BatchBuilder, event: &EncodedEvent, except: Option<SocketId>) {
+fn push_event(batch: &mut BatchBuilder, event: &EncodedEvent, to: To) {
     match &event.class {
         EventClass::Log { offset, type_index } => {
-            batch.log(offset.get(), type_index.unwrap_or(TYPE_WITHOUT_BIT), &event.json)
+            _ = batch.log(offset.get(), type_index.unwrap_or(TYPE_WITHOUT_BIT), &event.json);
         }
-        EventClass::Latest { key } => batch.latest(Arc::clone(key), except, &event.json),
-        EventClass::Lossy => batch.lossy(except, &event.json),
-    };
+        EventClass::Latest { .. } | EventClass::Lossy => push_transient(batch, event, to),
+    }
 }

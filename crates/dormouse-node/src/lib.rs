@@ -33,12 +33,15 @@ mod gate;
 mod jobs;
 mod lane;
 mod object_actor;
+mod presence;
 mod router;
+mod session_clock;
 mod shared;
 mod stats;
 
 pub use crate::config::NodeConfig;
 pub use crate::envelope::{Answered, Reply};
-pub use crate::node::{Node, ObjectStatus};
+pub use crate::node::{Knowledge, Node, ObjectStatus};
 pub use crate::object_ref::ObjectRef;
+pub use crate::sessions::Arrival;
 pub use crate::stats::NodeStats;

@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use actix::{Actor, Addr, Arbiter};
-use dormouse::{Attach, Call, Clock, Key, Kind, Kinds, Refill};
-use dormouse_socket::{HubHandle, SocketId};
+use dormouse::{
+    Attach, Call, ClientMessage, Clock, EncodedRelay, Key, Kind, Kinds, Refill, SESSION_KEPT,
+    Session, SessionLimits, Since,
+};
+use dormouse_socket::{CloseCause, HubHandle, SocketId};
 use dormouse_store::Store;
 
 use crate::alarm_clock::{self, AlarmClock};
@@ -16,6 +19,8 @@ use crate::envelope::{Envelope, Reply};
 use crate::lane::{Close, Lane};
 use crate::object_ref::{Entries, ObjectRef};
 use crate::router::Router;
+use crate::session_clock::{self, SessionClock};
+use crate::sessions::Arrival;
 use crate::shared::{Shared, watch_durable};
 use crate::stats::NodeStats;
 
@@ -25,6 +30,17 @@ pub struct Node {
     shared: Arc<Shared>,
     arbiters: Arc<[Arbiter]>,
     lanes: Arc<[Addr<Lane>]>,
+}
+
+/// What the client of a new socket knows of the object's events, and wants to.
+#[derive(Clone, Debug)]
+pub struct Knowledge {
+    /// Where it stopped, if it comes back.
+    pub since: Option<Since>,
+    /// Which event types it wants; see [`EventTypes::mask`](dormouse::EventTypes::mask).
+    pub mask: u128,
+    /// Whether it is told `resumed` when it can go on where it stopped.
+    pub says_resumed: bool,
 }
 
 /// What the node knows about one object right now.
@@ -49,6 +65,11 @@ impl Node {
         kinds: Kinds,
         hubs: Vec<HubHandle>,
     ) -> Node {
+        let session_limits = SessionLimits {
+            grace: config.presence_grace,
+            users_max: config.presence_users_max,
+            strangers_until: clock.now().checked_add(SESSION_KEPT).unwrap_or(clock.now()),
+        };
         let shared = Arc::new(Shared {
             durable: watch_durable(&store),
             config,
@@ -63,6 +84,8 @@ impl Node {
             topics: AtomicU64::new(1),
             is_stopping: AtomicBool::new(false),
             alarm_clock: AlarmClock::new(),
+            session_clock: SessionClock::default(),
+            session_limits,
         });
         let mut arbiters: Vec<Arbiter> = (0..config.lanes).map(|_| Arbiter::new()).collect();
         let lanes: Vec<Addr<Lane>> = arbiters
@@ -84,6 +107,7 @@ impl Node {
         });
         shared.router.set(router).expect("the router is started once");
         router_arbiter.spawn(alarm_clock::run(Arc::clone(&shared)));
+        router_arbiter.spawn(session_clock::run(Arc::clone(&shared)));
         arbiters.push(router_arbiter);
         Node { shared, arbiters: arbiters.into(), lanes: lanes.into() }
     }
@@ -124,11 +148,38 @@ impl Node {
         self.shared.push(object, Envelope::Call { call, reply });
     }
 
+    /// Has an object handle a message of a client that is no call. `reply` is called as for a call; what
+    /// is sent and broadcast comes before it, and `Ok` says nothing more.
+    pub fn message(&self, object: &ObjectRef, message: ClientMessage, reply: Reply) {
+        self.shared.push(object, Envelope::Message { message, reply });
+    }
+
+    /// Passes an event on to the sockets of an object. Wakes nothing.
+    pub fn relay(&self, object: &ObjectRef, relay: EncodedRelay) {
+        let now = self.shared.clock.now();
+        let due = object.entry().lock_sessions(&self.shared.hubs).relay(relay, now);
+        self.shared.session_clock.wait_for(object, due);
+    }
+
     /// Gives a new socket to its object. The object answers with [`ToHub::Attach`].
-    pub fn attach(&self, object: &ObjectRef, socket: SocketId, attach: Attach) {
-        object.entry().sessions.lock().insert(socket, attach.session.clone());
+    ///
+    /// Gives the socket's session: that of `arrival`, or the one that comes back.
+    pub fn attach(
+        &self,
+        object: &ObjectRef,
+        socket: SocketId,
+        arrival: Arrival,
+        knows: Knowledge,
+    ) -> Session {
+        let mut sessions = object.entry().lock_sessions(&self.shared.hubs);
+        let (session, is_stranger, due) = sessions.join(socket, arrival);
+        drop(sessions);
+        self.shared.session_clock.wait_for(object, due);
         self.shared.stats.sessions.up();
+        let Knowledge { since, mask, says_resumed } = knows;
+        let attach = Attach { session: session.clone(), is_stranger, since, mask, says_resumed };
         self.shared.push(object, Envelope::Attach { attach, socket });
+        session
     }
 
     /// Asks for the events that a socket has missed. The object answers with [`ToHub::Attach`].
@@ -136,10 +187,23 @@ impl Node {
         self.shared.push(object, Envelope::Refill { refill, socket });
     }
 
-    /// Says that a socket is closed.
-    pub fn detach(&self, object: &ObjectRef, socket: SocketId) {
-        if object.entry().sessions.lock().remove(socket) {
-            self.shared.stats.sessions.down();
+    /// Says that a socket is closed, which was [attached](Self::attach) with this session.
+    pub fn detach(
+        &self,
+        object: &ObjectRef,
+        socket: SocketId,
+        session: &Session,
+        cause: CloseCause,
+    ) {
+        self.shared.stats.sessions.down();
+        let now = self.shared.clock.now();
+        let mut sessions = object.entry().lock_sessions(&self.shared.hubs);
+        let left = sessions.leave(session.id, socket, cause, now);
+        drop(sessions);
+        let Some(due) = left else { return };
+        self.shared.session_clock.wait_for(object, due);
+        if object.kind().wants_closed() {
+            self.shared.push(object, Envelope::Closed { session: session.clone() });
         }
     }
 
@@ -154,7 +218,7 @@ impl Node {
         let Some(entry) = self.shared.entries.get(key).map(|entry| Arc::clone(&entry)) else {
             return ObjectStatus { is_resident: false, sessions: 0, queued: 0 };
         };
-        let sessions = entry.sessions.lock().len();
+        let sessions = entry.sessions.len();
         let mailbox = entry.mailbox.lock();
         let is_resident = !matches!(mailbox.state, State::Asleep);
         ObjectStatus { is_resident, sessions, queued: mailbox.queued() }

@@ -4,10 +4,11 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
-use dormouse::{Error, Instance, Offset, Outcome, Receipt};
+use dormouse::{Error, Instance, Offset, Outcome, Receipt, Surroundings};
 
 use crate::alarm_clock::Told;
 use crate::entry::State;
@@ -82,7 +83,9 @@ impl ObjectActor {
     /// `docs/decisions` has the numbers.
     fn open(&mut self, ctx: &mut Context<Self>) {
         let Shared { store, clock, .. } = &*self.lane.shared;
-        let open = || self.object.kind().open(store, self.object.key(), clock);
+        let sessions = self.object.entry().sessions.view();
+        let surroundings = Surroundings { clock: Arc::clone(clock), sessions };
+        let open = || self.object.kind().open(store, self.object.key(), surroundings);
         let opened = catch_unwind(AssertUnwindSafe(open))
             .unwrap_or_else(|_| Err(Error::internal("opening the object panicked")));
         self.opened(opened, ctx);
@@ -174,6 +177,21 @@ impl ObjectActor {
                     reply,
                     answered: Answered { result, tail, is_replay },
                 });
+            }
+            Envelope::Message { message, reply } => {
+                let outcome = instance.message(message);
+                self.hold(outcome, |result, tail| Answer::Call {
+                    reply,
+                    answered: Answered {
+                        result: result.map(|()| String::new()),
+                        tail,
+                        is_replay: false,
+                    },
+                });
+            }
+            Envelope::Closed { session } => {
+                let outcome = instance.closed(&session);
+                self.hold(outcome, |_, _| Answer::Nobody);
             }
             Envelope::Attach { attach, socket } => {
                 let outcome = instance.attach(&attach);

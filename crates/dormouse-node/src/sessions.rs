@@ -1,95 +1,388 @@
-//! The session table: all sockets of one object, whether it is awake or not.
+//! The sessions of one object as the node keeps them: with their sockets, and with what passes between
+//! them while the object sleeps.
+//!
+//! Everything that is told to sockets because of a change in the table is sent under the table's
+//! lock. So a socket that is shown who is present, under the same lock, in the moment from which on it
+//! gets what is published, misses no change and gets none twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
 
-use dormouse::Session;
-use dormouse_socket::{HubIndex, SocketId};
+use dormouse::{
+    Audience, Departure, EncodedEvent, EncodedRelay, EventClass, Kind, Left, Session, SessionId,
+    SessionLimits, SessionTable, SessionView, Timestamp,
+};
+use dormouse_socket::{
+    BatchBuilder, CloseCause, CloseCode, HubHandle, HubIndex, SocketId, To, ToHub, TopicId,
+    text_frame,
+};
+use parking_lot::{Mutex, MutexGuard};
 
-/// All sessions of a key.
-#[derive(Debug, Default)]
-pub(crate) struct SessionTable {
-    by_socket: HashMap<SocketId, Session>,
-    /// How many of them each hub has, by hub; a hub with none gets no broadcast.
-    per_hub: Vec<u32>,
+use crate::presence;
+
+/// For so long the same event of the same key is not relayed again.
+const RELAY_AGAIN_MIN: Duration = Duration::from_secs(2);
+
+/// Most events that are relayed per second where many are present: each goes to all of them.
+const RELAYS_PER_SECOND_CROWDED: u32 = 10;
+
+/// How often many people are told how many they are.
+pub(crate) const COUNT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// All sessions of an object.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    table: Arc<Mutex<SessionTable<SocketId>>>,
+    /// Locked only while the table is.
+    sockets: Mutex<Sockets>,
 }
 
-impl SessionTable {
-    /// Adds a session. The hub gets broadcasts from now on, and ignores them until the socket is
-    /// attached.
-    pub(crate) fn insert(&mut self, socket: SocketId, session: Session) {
-        let hub = usize::from(socket.hub().0);
-        if self.per_hub.len() <= hub {
-            self.per_hub.resize(hub + 1, 0);
-        }
-        if self.by_socket.insert(socket, session).is_none() {
-            self.per_hub[hub] += 1;
-        }
+/// What the node knows of an object's sockets.
+#[derive(Debug, Default)]
+struct Sockets {
+    /// How many each hub has; those with none get no broadcast.
+    per_hub: Vec<(HubIndex, u32)>,
+    /// Those that are told who is present in the words that all kinds have in common.
+    watchers: HashSet<SocketId>,
+    /// What was relayed and expires, by key.
+    relayed: HashMap<Arc<str>, Relayed>,
+    /// How many were relayed in the second that began then.
+    relays: Option<(Timestamp, u32)>,
+    /// Whether everybody is told soon how many are present.
+    counts_soon: bool,
+}
+
+/// Something that was relayed.
+#[derive(Debug)]
+struct Relayed {
+    json: String,
+    at: Timestamp,
+    expires_at: Timestamp,
+    then: EncodedEvent,
+    to: To,
+}
+
+/// What has to be done later about an object's sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Later {
+    /// Look at a session that lost its socket.
+    Look(SessionId),
+    /// Look whether something that was relayed has expired.
+    Expire(Arc<str>),
+    /// Tell everybody how many are present.
+    Count,
+}
+
+/// When, and what.
+pub(crate) type Due = (Timestamp, Later);
+
+/// A socket that connects.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Its session, unless it gets that of before.
+    pub session: Session,
+    /// As which session it says that it was here before.
+    pub comes_back: Option<SessionId>,
+    /// Whether it was accepted as a watcher: it is told who is present.
+    pub watches: bool,
+}
+
+/// The sessions of an object, locked, with what it takes to tell its sockets something.
+pub(crate) struct Locked<'a> {
+    table: MutexGuard<'a, SessionTable<SocketId>>,
+    sockets: MutexGuard<'a, Sockets>,
+    kind: &'a Kind,
+    topic: TopicId,
+    hubs: &'a [HubHandle],
+}
+
+impl Sessions {
+    pub(crate) fn new(limits: SessionLimits) -> Sessions {
+        let table = Arc::new(Mutex::new(SessionTable::new(limits)));
+        Sessions { table, sockets: Mutex::default() }
     }
 
-    /// Removes a session; `false` if it was not there.
-    pub(crate) fn remove(&mut self, socket: SocketId) -> bool {
-        let removed = self.by_socket.remove(&socket).is_some();
-        if removed && let Some(count) = self.per_hub.get_mut(usize::from(socket.hub().0)) {
-            *count -= 1;
-        }
-        removed
-    }
-
-    /// The hubs that have sockets of this object.
-    pub(crate) fn hubs(&self) -> impl Iterator<Item = HubIndex> + '_ {
-        self.per_hub
-            .iter()
-            .zip(0_u16..)
-            .filter(|(count, _)| **count > 0)
-            .map(|(_, index)| HubIndex(index))
-    }
-
-    /// The sockets of one session: usually one, two while a newer one takes over.
-    pub(crate) fn sockets_of(
-        &self,
-        id: dormouse::SessionId,
-    ) -> impl Iterator<Item = SocketId> + '_ {
-        self.by_socket
-            .iter()
-            .filter(move |(_, session)| session.id == id)
-            .map(|(socket, _)| *socket)
+    /// What the object sees of it.
+    pub(crate) fn view(&self) -> Arc<dyn SessionView> {
+        Arc::clone(&self.table) as Arc<dyn SessionView>
     }
 
     /// Number of sockets.
     pub(crate) fn len(&self) -> usize {
-        self.by_socket.len()
+        self.table.lock().len()
+    }
+
+    /// Locks it. What is told to sockets before it is unlocked belongs to one moment.
+    pub(crate) fn lock<'a>(
+        &'a self,
+        kind: &'a Kind,
+        topic: TopicId,
+        hubs: &'a [HubHandle],
+    ) -> Locked<'a> {
+        let table = self.table.lock();
+        Locked { table, sockets: self.sockets.lock(), kind, topic, hubs }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::num::NonZeroU32;
-
-    use dormouse::SessionId;
-
-    use super::*;
-
-    fn socket(hub: u16, slot: u32) -> SocketId {
-        SocketId::new(HubIndex(hub), slot, NonZeroU32::MIN)
+impl Locked<'_> {
+    /// A socket connects. Gives its session, and whether that says that it was here before and nobody
+    /// knows it. The hub gets broadcasts from now on, and ignores them until the socket is attached.
+    pub(crate) fn join(&mut self, socket: SocketId, arrival: Arrival) -> (Session, bool, Vec<Due>) {
+        let Arrival { session, comes_back, watches } = arrival;
+        let now = session.joined_at;
+        let joined = self.table.join(socket, session, comes_back);
+        self.sockets.add(socket.hub());
+        if watches {
+            self.sockets.watchers.insert(socket);
+        }
+        if let Some(socket) = joined.replaced {
+            self.sockets.remove(socket);
+            let reason = "its session goes on over another connection".to_owned();
+            self.send(socket.hub(), ToHub::Close { socket, code: CloseCode::NORMAL, reason });
+        }
+        let mut due = Vec::new();
+        if let Some(user) = joined.arrived {
+            due.extend(self.announce(now, |kind| presence::arrived(kind, &user)));
+        }
+        (joined.session, joined.is_stranger, due)
     }
 
-    fn session(n: u8) -> Session {
-        Session { id: SessionId::from_random([n; 16]), user: None }
+    /// A socket is gone. `None` if its session had another one already.
+    pub(crate) fn leave(
+        &mut self,
+        id: SessionId,
+        socket: SocketId,
+        cause: CloseCause,
+        now: Timestamp,
+    ) -> Option<Vec<Due>> {
+        if self.table.socket(id) != Some(socket) {
+            return None;
+        }
+        self.sockets.remove(socket);
+        // Where nobody is left, nobody would hear of it.
+        let is_noticed = self.table.len() > 1 || self.table.notes(id).is_some();
+        let departure = if is_noticed { departure(cause) } else { Departure::Final };
+        let left = self.table.leave(id, socket, departure, now);
+        Some(self.settle(id, left, now))
     }
 
-    #[test]
-    fn only_hubs_with_sockets_get_broadcasts() {
-        let mut table = SessionTable::default();
+    /// Does what was due.
+    pub(crate) fn perform(&mut self, later: Later, now: Timestamp) -> Vec<Due> {
+        match later {
+            Later::Look(id) => {
+                let left = self.table.look(id, now);
+                self.settle(id, left, now)
+            }
+            Later::Expire(key) => self.expire(key, now).into_iter().collect(),
+            Later::Count => {
+                self.sockets.counts_soon = false;
+                self.show_everybody();
+                Vec::new()
+            }
+        }
+    }
 
-        table.insert(socket(2, 1), session(1));
-        table.insert(socket(0, 1), session(2));
-        table.insert(socket(2, 2), session(3));
-        assert!(table.remove(socket(0, 1)));
-        assert!(table.remove(socket(2, 1)));
-        assert!(!table.remove(socket(2, 1)), "it was removed already");
+    /// Passes an event on that needs no object.
+    pub(crate) fn relay(&mut self, relay: EncodedRelay, now: Timestamp) -> Option<Due> {
+        let EncodedRelay { event, audience, expires } = relay;
+        let EventClass::Latest { key } = &event.class else { return None };
+        let key = Arc::clone(key);
+        let known = self.sockets.relayed.get(&key);
+        let is_timed = known.is_some();
+        let relayed_at = known
+            .filter(|known| known.json == event.json)
+            .map(|known| known.at)
+            .filter(|at| now.saturating_since(*at) < RELAY_AGAIN_MIN);
+        let is_news = relayed_at.is_none();
+        if is_news && self.table.is_crowded() && !self.sockets.may_relay(now) {
+            return None;
+        }
+        let (to, at) = (self.to(audience), relayed_at.unwrap_or(now));
+        let due = match expires {
+            Some((after, then)) => {
+                let expires_at = now.checked_add(after)?;
+                let relayed = Relayed { json: event.json.clone(), at, expires_at, then, to };
+                self.sockets.relayed.insert(Arc::clone(&key), relayed);
+                // Whoever looks too early looks again.
+                (!is_timed).then_some((expires_at, Later::Expire(key)))
+            }
+            None => {
+                self.sockets.relayed.remove(&key);
+                None
+            }
+        };
+        if is_news {
+            self.publish(&event, to);
+        }
+        due
+    }
 
-        assert_eq!(table.hubs().collect::<Vec<_>>(), [HubIndex(2)]);
-        assert_eq!(table.sockets_of(session(3).id).collect::<Vec<_>>(), [socket(2, 2)]);
-        assert_eq!(table.len(), 1);
+    /// The sockets to which an event goes.
+    pub(crate) fn to(&self, audience: Audience) -> To {
+        match audience {
+            Audience::Everyone => To::Everyone,
+            Audience::Except(id) => self.table.socket(id).map_or(To::Everyone, To::Except),
+        }
+    }
+
+    /// The socket of a session, if it is connected.
+    pub(crate) fn socket(&self, id: SessionId) -> Option<SocketId> {
+        self.table.socket(id)
+    }
+
+    /// Tells a socket that gets what is published from now on who is present, unless it was shown that
+    /// already: `shown` is the version of what it was shown.
+    pub(crate) fn show(&self, socket: SocketId, shown: Option<u64>, after: u64) {
+        let events = if shown == Some(self.table.version()) {
+            None
+        } else {
+            self.kind.presence().map(|words| words.online(&self.table.online()))
+        };
+        let is_watcher = self.sockets.watchers.contains(&socket);
+        let state = is_watcher.then(|| presence::state(&self.table.online()));
+        for json in [events.and_then(presence::logged), state].into_iter().flatten() {
+            let frames = text_frame(&json);
+            self.send(socket.hub(), ToHub::Direct { socket, frames, after, settles: 0 });
+        }
+    }
+
+    /// Sends a batch of events to all sockets of the object.
+    pub(crate) fn publish_batch(&self, batch: BatchBuilder) {
+        let batch = batch.finish();
+        for (hub, _) in &self.sockets.per_hub {
+            self.send(*hub, ToHub::Publish { topic: self.topic, batch: batch.clone() });
+        }
+    }
+
+    /// Tells a hub something about one of its sockets.
+    pub(crate) fn send(&self, hub: HubIndex, message: ToHub) {
+        if let Some(hub) = self.hubs.get(usize::from(hub.0)) {
+            hub.send(message);
+        }
+    }
+
+    fn settle(&mut self, id: SessionId, left: Left, now: Timestamp) -> Vec<Due> {
+        let mut due: Vec<Due> =
+            left.look_again.map(|at| (at, Later::Look(id))).into_iter().collect();
+        if let Some(user) = left.departed {
+            due.extend(self.announce(now, |kind| presence::departed(kind, &user)));
+        }
+        due
+    }
+
+    /// Tells everybody that somebody came or went; where many are, only how many, now and then.
+    fn announce(
+        &mut self,
+        now: Timestamp,
+        words: impl FnOnce(&Kind) -> presence::Words,
+    ) -> Option<Due> {
+        if self.sockets.per_hub.is_empty() {
+            return None;
+        }
+        if self.table.is_crowded() || self.sockets.counts_soon {
+            if mem::replace(&mut self.sockets.counts_soon, true) {
+                return None;
+            }
+            return now.checked_add(COUNT_INTERVAL).map(|at| (at, Later::Count));
+        }
+        if self.kind.presence().is_some() || !self.sockets.watchers.is_empty() {
+            self.publish_words(words(self.kind));
+        }
+        None
+    }
+
+    /// Tells everybody who is present.
+    fn show_everybody(&self) {
+        let online = self.table.online();
+        let events = self.kind.presence().map(|words| words.online(&online));
+        let is_crowded = self.table.is_crowded();
+        let watchers = if is_crowded { presence::count(&online) } else { presence::state(&online) };
+        self.publish_words(presence::Words { events: events.and_then(presence::logged), watchers });
+    }
+
+    fn publish_words(&self, words: presence::Words) {
+        let mut batch = BatchBuilder::new();
+        if let Some(json) = words.events {
+            batch.lossy(To::Everyone, &json);
+        }
+        if !self.sockets.watchers.is_empty() {
+            batch.lossy(To::Watchers, &words.watchers);
+        }
+        if !batch.is_empty() {
+            self.publish_batch(batch);
+        }
+    }
+
+    fn publish(&self, event: &EncodedEvent, to: To) {
+        let mut batch = BatchBuilder::new();
+        push_transient(&mut batch, event, to);
+        self.publish_batch(batch);
+    }
+
+    fn expire(&mut self, key: Arc<str>, now: Timestamp) -> Option<Due> {
+        let relayed = self.sockets.relayed.get(&key)?;
+        if relayed.expires_at > now {
+            return Some((relayed.expires_at, Later::Expire(key)));
+        }
+        let relayed = self.sockets.relayed.remove(&key)?;
+        self.publish(&relayed.then, relayed.to);
+        None
+    }
+}
+
+/// Adds an event that is in no log.
+pub(crate) fn push_transient(batch: &mut BatchBuilder, event: &EncodedEvent, to: To) {
+    match &event.class {
+        EventClass::Latest { key } => _ = batch.latest(Arc::clone(key), to, &event.json),
+        EventClass::Lossy | EventClass::Log { .. } => _ = batch.lossy(to, &event.json),
+    }
+}
+
+/// Whether a client that lost its socket may come back at once.
+fn departure(cause: CloseCause) -> Departure {
+    match cause {
+        // A page that is reloaded says that it goes away.
+        CloseCause::Peer(Some(CloseCode::GOING_AWAY)) => Departure::Dropped,
+        CloseCause::Peer(_) | CloseCause::Owner(CloseCode::NORMAL | CloseCode::POLICY) => {
+            Departure::Final
+        }
+        CloseCause::Owner(_)
+        | CloseCause::Lost
+        | CloseCause::Unresponsive
+        | CloseCause::Protocol(_)
+        | CloseCause::TooSlow
+        | CloseCause::TooFast(_)
+        | CloseCause::Drained => Departure::Dropped,
+    }
+}
+
+impl Sockets {
+    fn add(&mut self, hub: HubIndex) {
+        match self.per_hub.iter_mut().find(|(index, _)| *index == hub) {
+            Some((_, count)) => *count += 1,
+            None => self.per_hub.push((hub, 1)),
+        }
+    }
+
+    fn remove(&mut self, socket: SocketId) {
+        self.watchers.remove(&socket);
+        if let Some(place) = self.per_hub.iter().position(|(index, _)| *index == socket.hub()) {
+            self.per_hub[place].1 -= 1;
+            if self.per_hub[place].1 == 0 {
+                self.per_hub.swap_remove(place);
+            }
+        }
+    }
+
+    /// Whether one more may be relayed in this second.
+    fn may_relay(&mut self, now: Timestamp) -> bool {
+        let (began, count) = self.relays.get_or_insert((now, 0));
+        if now.saturating_since(*began) >= Duration::from_secs(1) {
+            (*began, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= RELAYS_PER_SECOND_CROWDED
     }
 }

@@ -10,7 +10,7 @@ use actix_rt::ArbiterHandle;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use dormouse::{Clock, Error, Key, Kind, Kinds};
+use dormouse::{Clock, Error, Key, Kind, Kinds, SessionLimits};
 use dormouse_socket::{CloseCode, HubHandle, ToHub, TopicId};
 use dormouse_store::{Position, Store};
 
@@ -21,7 +21,8 @@ use crate::envelope::Envelope;
 use crate::object_actor::send_run;
 use crate::object_ref::{Entries, ObjectRef};
 use crate::router::{Left, Router, Wake};
-use crate::sessions::SessionTable;
+use crate::session_clock::SessionClock;
+use crate::sessions::Sessions;
 use crate::stats::NodeStats;
 
 /// What router, lanes and callers share; one for each node.
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) topics: AtomicU64,
     pub(crate) is_stopping: AtomicBool,
     pub(crate) alarm_clock: AlarmClock,
+    pub(crate) session_clock: SessionClock,
+    pub(crate) session_limits: SessionLimits,
 }
 
 impl Shared {
@@ -54,7 +57,7 @@ impl Shared {
             refs: AtomicUsize::new(0),
             mailbox: Mutex::new(Mailbox::asleep()),
             jobs: AtomicUsize::new(0),
-            sessions: Mutex::new(SessionTable::default()),
+            sessions: Sessions::new(self.session_limits),
         })
     }
 
@@ -102,7 +105,11 @@ impl Shared {
     fn refuse(&self, envelope: Envelope, err: Error) {
         self.stats.queue_refusals.add(1);
         match envelope {
-            Envelope::Call { reply, .. } | Envelope::DeadLetters { reply, .. } => reply.refuse(err),
+            Envelope::Call { reply, .. }
+            | Envelope::DeadLetters { reply, .. }
+            | Envelope::Message { reply, .. } => reply.refuse(err),
+            // What the object does not hear of, its next wake can see in the table.
+            Envelope::Closed { .. } => {}
             // The sender hears of it, and tries again.
             Envelope::Deliver { courier } => drop(courier),
             // The lease of what was sent ends, and it is sent again.

@@ -2,7 +2,6 @@
 
 mod admit;
 pub(crate) mod event_stream;
-mod expiry;
 mod frames;
 mod owner;
 pub(crate) mod route;

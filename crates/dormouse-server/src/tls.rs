@@ -4,17 +4,21 @@
 //! belong to a configuration, so no client resumes a session with a certificate that was replaced.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{self, Instant, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::file_watch::FileWatch;
+/// How often it is looked whether a file has changed.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The only protocol that is offered. Sockets and event streams take their connection out of HTTP,
 /// which HTTP/2 could not give.
@@ -102,33 +106,56 @@ impl Tls {
     }
 }
 
-/// Reads certificate and key again when they change.
+/// Waits for SIGHUP, and looks at the files now and then.
 #[derive(Debug)]
 pub(crate) struct Reloads {
     tls: Arc<Tls>,
-    watch: FileWatch,
+    hang_up: Signal,
+    seen: Stamps,
 }
 
 impl Reloads {
-    /// Begins to watch both files.
+    /// Takes SIGHUP over from the operating system's default, which would end the process.
     ///
     /// # Errors
     ///
-    /// SIGHUP cannot be waited for.
+    /// The handler cannot be installed.
     pub(crate) fn install(tls: Arc<Tls>) -> io::Result<Reloads> {
-        let files = vec![tls.files.certificate.clone(), tls.files.key.clone()];
-        Ok(Reloads { watch: FileWatch::install(files)?, tls })
+        let seen = stamps(&tls.files);
+        Ok(Reloads { hang_up: signal(SignalKind::hangup())?, seen, tls })
     }
 
     /// Reloads on each SIGHUP and after each change. Never ends.
     pub(crate) async fn run(mut self) {
+        let mut look = time::interval_at(Instant::now() + LOOK_INTERVAL, LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.watch.changed().await;
+            let is_asked = tokio::select! {
+                asked = self.hang_up.recv() => asked.is_some(),
+                _ = look.tick() => false,
+            };
+            let now = stamps(&self.tls.files);
             // Where one file was exchanged and the other not yet, the pair is refused, and the second
             // change tries again.
-            self.tls.reload();
+            if is_asked || now != self.seen {
+                self.seen = now;
+                self.tls.reload();
+            }
         }
     }
+}
+
+/// What tells one content of a file from another without reading it.
+type Stamp = Option<(SystemTime, u64)>;
+
+type Stamps = [Stamp; 2];
+
+fn stamps(files: &TlsFiles) -> Stamps {
+    let stamp = |path: &Path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    [stamp(&files.certificate), stamp(&files.key)]
 }
 
 fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {

@@ -96,7 +96,14 @@ async fn serve() -> Result<(), Failure> {
                     && let Ok(upgraded) = switch_protocols(framed, &handshake, None, None).await
                 {
                     let (topic, filter) = (TOPIC, EventMask::ALL);
-                    let accept = Accept { topic, filter, from: 0, binary: false, session: () };
+                    let accept = Accept {
+                        topic,
+                        filter,
+                        from: 0,
+                        binary: false,
+                        watches: false,
+                        session: (),
+                    };
                     hub.accept(upgraded, accept);
                 }
                 Ok::<_, actix_http::Error>(())

@@ -31,7 +31,8 @@ struct Inner {
     events: Vec<Event>,
     /// Types of the log events in it.
     types: u128,
-    has_exceptions: bool,
+    /// Whether there are events that not all get.
+    is_for_some: bool,
     has_latest: bool,
     first_offset: Option<u64>,
     last_offset: Option<u64>,
@@ -52,8 +53,36 @@ struct Event {
     /// Where its frame ends in `bytes`; it begins where the one before ends.
     end: usize,
     class: Class,
-    /// Who does not get it.
-    except: Option<SocketId>,
+    to: To,
+}
+
+/// Which of a topic's sockets get an event that is in no log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// All.
+    Everyone,
+    /// All but one, such as that of the user who types.
+    Except(SocketId),
+    /// Those that were accepted as watchers, see [`Accept`](crate::Accept).
+    Watchers,
+}
+
+/// A socket, as far as it matters for which events it gets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader {
+    pub(crate) id: SocketId,
+    /// Whether it gets what is for watchers.
+    pub(crate) watches: bool,
+}
+
+impl To {
+    fn includes(self, reader: Reader) -> bool {
+        match self {
+            To::Everyone => true,
+            To::Except(socket) => socket != reader.id,
+            To::Watchers => reader.watches,
+        }
+    }
 }
 
 /// What becomes of an event when its reader is behind.
@@ -91,37 +120,30 @@ impl BatchBuilder {
         inner.first_offset = inner.first_offset.or(Some(offset));
         inner.last_offset = Some(offset);
         inner.types |= 1_u128.checked_shl(type_index.into()).unwrap_or(0);
-        self.push(Class::Log { offset, type_index }, None, json)
+        self.push(Class::Log { offset, type_index }, To::Everyone, json)
     }
 
     /// Appends an event that is in no log as a text frame: never filtered, and dropped for a socket
-    /// that is behind. `except` is a socket that does not get it, such as that of a user who types.
-    pub fn lossy(&mut self, except: Option<SocketId>, json: &str) -> &mut BatchBuilder {
-        self.push(Class::Lossy, except, json)
+    /// that is behind.
+    pub fn lossy(&mut self, to: To, json: &str) -> &mut BatchBuilder {
+        self.push(Class::Lossy, to, json)
     }
 
     /// Appends an event that is in no log as a text frame: never filtered, and for a socket that is
     /// behind kept until it can be written or a later one of the same key takes its place. One
     /// socket keeps at most [`LATEST_BYTES_MAX`](crate::LATEST_BYTES_MAX) of them, the keys that
     /// came last.
-    ///
-    /// `except` is a socket that does not get it, such as that of a user whose pointer moves.
-    pub fn latest(
-        &mut self,
-        key: Arc<str>,
-        except: Option<SocketId>,
-        json: &str,
-    ) -> &mut BatchBuilder {
+    pub fn latest(&mut self, key: Arc<str>, to: To, json: &str) -> &mut BatchBuilder {
         self.inner.has_latest = true;
-        self.push(Class::Latest { key }, except, json)
+        self.push(Class::Latest { key }, to, json)
     }
 
-    fn push(&mut self, class: Class, except: Option<SocketId>, json: &str) -> &mut BatchBuilder {
+    fn push(&mut self, class: Class, to: To, json: &str) -> &mut BatchBuilder {
         let inner = &mut self.inner;
         inner.bytes.reserve(SERVER_HEADER_BYTES_MAX + json.len());
         push_frame(&mut inner.bytes, Opcode::Text, json.as_bytes());
-        inner.has_exceptions |= except.is_some();
-        inner.events.push(Event { end: inner.bytes.len(), class, except });
+        inner.is_for_some |= to != To::Everyone;
+        inner.events.push(Event { end: inner.bytes.len(), class, to });
         self
     }
 
@@ -164,7 +186,7 @@ impl Batch {
             joined.events.extend(moved);
             joined.epoch = inner.epoch;
             joined.types |= inner.types;
-            joined.has_exceptions |= inner.has_exceptions;
+            joined.is_for_some |= inner.is_for_some;
             joined.has_latest |= inner.has_latest;
             joined.first_offset = joined.first_offset.or(inner.first_offset);
             joined.last_offset = inner.last_offset.or(joined.last_offset);
@@ -258,7 +280,7 @@ impl Batch {
 
     /// Whether a socket with this filter gets every byte.
     pub(crate) fn passes_whole(&self, filter: EventMask) -> bool {
-        !self.inner.has_exceptions && self.inner.types & !filter.0 == 0
+        !self.inner.is_for_some && self.inner.types & !filter.0 == 0
     }
 
     /// Whether events in it wait by key for sockets that are behind.
@@ -266,12 +288,12 @@ impl Batch {
         self.inner.has_latest
     }
 
-    /// Finds what `socket` gets of the bytes from `from` on, where a frame must begin: log events
+    /// Finds what `reader` gets of the bytes from `from` on, where a frame must begin: log events
     /// after `after` that `filter_at` their offset lets through, and lossy events. The events of
     /// [`latest`](Self::latest) are not among them.
     pub(crate) fn runs(
         &self,
-        socket: SocketId,
+        reader: Reader,
         from: usize,
         after: u64,
         filter_at: impl Fn(u64) -> EventMask,
@@ -286,7 +308,7 @@ impl Batch {
                 Class::Latest { .. } => false,
                 Class::Lossy => true,
             };
-            if passes && start >= from && event.except != Some(socket) {
+            if passes && start >= from && event.to.includes(reader) {
                 match runs.last_mut() {
                     Some(run) if run.bytes.end == start => {
                         run.bytes.end = event.end;
@@ -300,10 +322,10 @@ impl Batch {
         runs
     }
 
-    /// The events for `socket` that wait by key, each with its frame, in the bytes from `from` on.
+    /// The events for `reader` that wait by key, each with its frame, in the bytes from `from` on.
     pub(crate) fn latest(
         &self,
-        socket: SocketId,
+        reader: Reader,
         from: usize,
     ) -> impl Iterator<Item = (&Arc<str>, &[u8])> {
         let events = if self.inner.has_latest { self.inner.events.as_slice() } else { &[] };
@@ -311,7 +333,7 @@ impl Batch {
         events.iter().filter_map(move |event| {
             let begin = std::mem::replace(&mut start, event.end);
             match &event.class {
-                Class::Latest { key } if begin >= from && event.except != Some(socket) => {
+                Class::Latest { key } if begin >= from && event.to.includes(reader) => {
                     Some((key, &self.inner.bytes[begin..event.end]))
                 }
                 Class::Latest { .. } | Class::Log { .. } | Class::Lossy => None,
@@ -371,10 +393,14 @@ mod tests {
         SocketId::new(HubIndex(0), slot, NonZeroU32::MIN)
     }
 
+    fn reader(slot: u32) -> Reader {
+        Reader { id: socket(slot), watches: false }
+    }
+
     /// Frames of 3 bytes: log events 5 (type 0), 6 (type 1), a transient one, 7 (type 0).
     fn batch() -> Batch {
         let mut builder = BatchBuilder::new();
-        builder.log(5, 0, "a").log(6, 1, "b").lossy(Some(socket(9)), "c").log(7, 0, "d");
+        builder.log(5, 0, "a").log(6, 1, "b").lossy(To::Except(socket(9)), "c").log(7, 0, "d");
         builder.finish()
     }
 
@@ -392,7 +418,7 @@ mod tests {
     fn runs_leave_out_what_is_filtered_known_or_not_for_this_socket() {
         let batch = batch();
         let runs = |slot, after, filter| -> Vec<(Range<usize>, u64)> {
-            let runs = batch.runs(socket(slot), 0, after, |_| filter);
+            let runs = batch.runs(reader(slot), 0, after, |_| filter);
             runs.into_iter().map(|run| (run.bytes, run.frames)).collect()
         };
 
@@ -404,9 +430,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_for_watchers_reaches_only_them() {
+        let mut builder = BatchBuilder::new();
+        builder.log(1, 0, "a").lossy(To::Watchers, "b");
+        builder.latest("x".into(), To::Watchers, "c");
+        let batch = builder.finish();
+        let runs = |reader| batch.runs(reader, 0, 0, |_| EventMask::ALL);
+        let watcher = Reader { watches: true, ..reader(1) };
+
+        assert!(!batch.passes_whole(EventMask::ALL));
+        assert_eq!(runs(reader(1)), [Run { bytes: 0..3, frames: 1 }]);
+        assert_eq!(runs(watcher), [Run { bytes: 0..6, frames: 2 }]);
+        assert_eq!(batch.latest(reader(1), 0).count(), 0);
+        assert_eq!(batch.latest(watcher, 0).count(), 1);
+    }
+
+    #[test]
     fn a_batch_passes_whole_only_if_every_log_type_is_wanted_and_nobody_is_excepted() {
         let mut builder = BatchBuilder::new();
-        builder.log(1, 3, "x").lossy(None, "y");
+        builder.log(1, 3, "x").lossy(To::Everyone, "y");
         let batch_of_type_3 = builder.finish();
 
         assert!(batch_of_type_3.passes_whole(EventMask(0b1000)));
@@ -417,7 +459,7 @@ mod tests {
     #[test]
     fn an_event_stream_has_the_same_events_with_the_place_of_each() {
         let mut builder = BatchBuilder::of(EventEpoch(1));
-        builder.log(5, 0, "a").lossy(None, "b").log(6, 1, "c");
+        builder.log(5, 0, "a").lossy(To::Everyone, "b").log(6, 1, "c");
         let batch = builder.finish();
 
         let stream = batch.in_form(Form::EventStream(Convention::Own), &mut Deflater::default());
@@ -426,7 +468,7 @@ mod tests {
                         data: b\n\n\
                         id: 0000000000000001:6\ndata: c\n\n";
         assert_eq!(std::str::from_utf8(stream.bytes()), Ok(expected));
-        let only_type_1 = stream.runs(socket(1), 0, 0, |_| EventMask(0b10));
+        let only_type_1 = stream.runs(reader(1), 0, 0, |_| EventMask(0b10));
         assert_eq!(only_type_1, [Run { bytes: 32..expected.len(), frames: 2 }]);
         assert_eq!((stream.first_offset(), stream.last_offset()), (Some(5), Some(6)));
         let again = batch.in_form(Form::EventStream(Convention::Trpc), &mut Deflater::default());
@@ -436,13 +478,13 @@ mod tests {
     #[test]
     fn joined_batches_are_like_one_that_was_built_at_once() {
         let mut rest = BatchBuilder::new();
-        rest.lossy(None, "e").log(8, 2, "f");
+        rest.lossy(To::Everyone, "e").log(8, 2, "f");
 
         let joined = Batch::join(&[batch(), rest.finish()]);
 
         assert_eq!(joined.bytes(), b"\x81\x01a\x81\x01b\x81\x01c\x81\x01d\x81\x01e\x81\x01f");
         assert_eq!((joined.first_offset(), joined.last_offset()), (Some(5), Some(8)));
-        let only_type_2 = joined.runs(socket(9), 0, 0, |_| EventMask(0b100));
+        let only_type_2 = joined.runs(reader(9), 0, 0, |_| EventMask(0b100));
         assert_eq!(only_type_2, [Run { bytes: 12..18, frames: 2 }]);
     }
 

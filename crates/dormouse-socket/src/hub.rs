@@ -74,6 +74,8 @@ pub struct Accept<S> {
     pub from: u64,
     /// Whether binary messages are taken. Otherwise they close the socket with 1003.
     pub binary: bool,
+    /// Whether it gets what is published for [watchers](crate::To::Watchers).
+    pub watches: bool,
     /// The owner's value.
     pub session: S,
 }
@@ -209,8 +211,8 @@ impl<O: Owner> Driver<O> {
 
     fn open(&mut self, upgraded: Upgraded, accept: Accept<O::Session>) {
         let Upgraded { stream, read_ahead, form } = upgraded;
-        let Accept { topic, filter, from: offset, binary: takes_binary, session } = accept;
-        let start = Start { stream, session, topic, filter, offset, takes_binary, form };
+        let Accept { topic, filter, from: offset, binary: takes_binary, watches, session } = accept;
+        let start = Start { stream, session, topic, filter, offset, takes_binary, watches, form };
         let ready = &self.env.ready;
         let id = self.sockets.insert(|id| Socket::new(id, ready.waker(id.slot()), start));
         self.inbox.stats().opened();

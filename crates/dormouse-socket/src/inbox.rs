@@ -57,7 +57,7 @@ pub enum ToHub {
     Direct {
         /// For whom.
         socket: SocketId,
-        /// One or more whole frames.
+        /// Whole frames; none, if there is nothing to say.
         frames: Bytes,
         /// The log offset that the socket must have passed before it gets them.
         after: u64,
@@ -247,7 +247,7 @@ impl fmt::Debug for HubInbox {
 mod tests {
     use std::num::NonZeroU32;
 
-    use crate::batch::BatchBuilder;
+    use crate::batch::{BatchBuilder, To};
 
     use super::*;
 
@@ -256,7 +256,7 @@ mod tests {
 
     fn publish(topic: TopicId, bytes: usize) -> ToHub {
         let mut builder = BatchBuilder::new();
-        builder.lossy(None, &"x".repeat(bytes));
+        builder.lossy(To::Everyone, &"x".repeat(bytes));
         ToHub::Publish { topic, batch: builder.finish() }
     }
 

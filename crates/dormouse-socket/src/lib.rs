@@ -52,7 +52,7 @@ mod stats;
 mod stream;
 mod upgrade;
 
-pub use batch::{Batch, BatchBuilder};
+pub use batch::{Batch, BatchBuilder, To};
 pub use close::{CloseCause, CloseCode, Flood};
 pub use config::HubConfig;
 pub use connection::{Connection, Handover};

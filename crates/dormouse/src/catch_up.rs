@@ -1,11 +1,12 @@
 //! What a socket that connects or fell behind gets: `initial`, or `resumed` and what it missed.
 
 use crate::cx::Cx;
+use crate::encoded_event::{EncodedEvent, splice};
 use crate::error::Error;
 use crate::event_log::{LogBounds, Offset};
-use crate::instance::{Attach, Attached, EncodedEvent, Page};
+use crate::instance::{Attach, Attached, Page};
 use crate::object::Object;
-use crate::session::Session;
+use crate::session::{Session, SessionId};
 
 /// Most bytes of events in one answer to a socket that catches up.
 const PAGE_BYTES_MAX: usize = 256 << 10;
@@ -17,7 +18,8 @@ pub(crate) fn resume<O: Object>(
     since: Offset,
 ) -> Result<Attached, Error> {
     if !attach.says_resumed {
-        return Ok(Attached { direct: None, page: page_after(cx, since)? });
+        let page = page_after(cx, since)?;
+        return Ok(Attached { direct: None, page, presence_version: None });
     }
     let tail = cx.log.tail;
     let replayed = if attach.mask == u128::MAX {
@@ -31,7 +33,8 @@ pub(crate) fn resume<O: Object>(
         tail.get(),
         attach.session.id,
     );
-    Ok(Attached { direct: Some(direct), page: page_after(cx, since)? })
+    let page = page_after(cx, since)?;
+    Ok(Attached { direct: Some(direct), page, presence_version: None })
 }
 
 /// The kind's `initial`, at the tail.
@@ -46,16 +49,16 @@ pub(crate) fn start_over<O: Object>(
         .map(|event| serde_json::to_string(&event))
         .transpose()
         .map_err(Error::internal)?
-        .map(|body| {
-            let position = format!(
-                r#""epoch":"{}","offset":{},"session":"{}""#,
-                cx.epoch(),
-                tail.get(),
-                session.id
-            );
-            splice(&body, &position)
-        });
-    Ok(Attached { direct, page: Page { events: Vec::new(), reached: tail, tail: true } })
+        .map(|body| with_position(cx, &body, session.id));
+    let page = Page { events: Vec::new(), reached: tail, tail: true };
+    Ok(Attached { direct, page, presence_version: cx.presence_version() })
+}
+
+/// Adds to an event that shows the whole state where in the log that state is, and whose socket it
+/// is sent to.
+pub(crate) fn with_position<O: Object>(cx: &Cx<O>, event: &str, session: SessionId) -> String {
+    let (epoch, offset) = (cx.epoch(), cx.log.tail.get());
+    splice(event, &format!(r#""epoch":"{epoch}","offset":{offset},"session":"{session}""#))
 }
 
 pub(crate) fn page_after<O: Object>(cx: &Cx<O>, since: Offset) -> Result<Page, Error> {
@@ -74,15 +77,4 @@ pub(crate) fn page_after<O: Object>(cx: &Cx<O>, since: Offset) -> Result<Page, E
         true
     })?;
     Ok(Page { events, reached, tail: reached == cx.log.tail })
-}
-
-/// Adds fields at the end of a JSON object that has at least one field.
-pub(crate) fn splice(object: &str, fields: &str) -> String {
-    let open = object.strip_suffix('}').unwrap_or(object);
-    let mut spliced = String::with_capacity(object.len() + fields.len() + 1);
-    spliced.push_str(open);
-    spliced.push(',');
-    spliced.push_str(fields);
-    spliced.push('}');
-    spliced
 }

@@ -1,5 +1,8 @@
 //! What a handler sees of the world, and how it changes it.
 
+mod sessions;
+
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -9,18 +12,23 @@ use dormouse_store::{
 use uuid::Uuid;
 
 use crate::alarm::{self, Alarm};
-use crate::error::{Error, ErrorCode};
+use crate::encoded_event::{EncodedEvent, encode, type_of};
+use crate::error::Error;
 use crate::event_log::{EventLog, LogBounds, Offset};
 use crate::event_types::EventTypes;
-use crate::instance::{Audience, Effect, EncodedEvent, EventClass};
+use crate::instance::{Audience, Effect};
 use crate::job::{JOBS_MAX, Job};
 use crate::kv::{Kv, KvMut};
-use crate::object::{Event, Object};
+use crate::object::Object;
 use crate::outbox::{DeadLetter, Outbox, dead_letters};
 use crate::parcel::{Parcel, Receipt, Sequence};
 use crate::random::Random;
-use crate::session::Caller;
+use crate::session::{Caller, Session};
+use crate::session_table::SessionNotes;
+use crate::session_view::SessionView;
 use crate::sql::Sql;
+
+pub use self::sessions::{ATTACHMENT_BYTES_MAX, SESSION_TAG_CHARS_MAX, SESSION_TAGS_MAX};
 
 /// The summary is in the catalog too, but the catalog follows behind.
 pub(crate) const SUMMARY_MIGRATIONS: &[&str] = &["
@@ -34,12 +42,6 @@ const SELECT_SUMMARY: &str = "SELECT summary FROM dormouse_summary";
 const UPSERT_SUMMARY: &str = "
     INSERT INTO dormouse_summary (singleton, summary) VALUES (1, ?1)
     ON CONFLICT (singleton) DO UPDATE SET summary = ?1";
-
-/// Most bytes of one event's JSON.
-const EVENT_BYTES_MAX: usize = 8 << 20;
-
-/// Most bytes of the key of [`Cx::broadcast_latest`].
-const LATEST_KEY_BYTES_MAX: usize = 256;
 
 /// The world of one object, for the handler that runs now.
 ///
@@ -55,6 +57,8 @@ pub struct Cx<O> {
     /// When the earliest alarm comes.
     next_alarm: Option<Timestamp>,
     outbox: Outbox,
+    /// Who is connected, and who is present.
+    sessions: Arc<dyn SessionView>,
     /// Jobs that have not come back.
     jobs: usize,
     handler: HandlerState,
@@ -70,6 +74,10 @@ struct HandlerState {
     log_before: LogBounds,
     summary_before: Option<String>,
     next_alarm_before: Option<Timestamp>,
+    /// What it has noted about sessions.
+    notes: Vec<(Session, Arc<SessionNotes>)>,
+    /// Which version of presence it has looked at.
+    presence_version: Cell<Option<u64>>,
 }
 
 impl<O: Object> Cx<O> {
@@ -155,8 +163,7 @@ impl<O: Object> Cx<O> {
     ///
     /// Let it pass with `?`: the event is larger than 8 MiB.
     pub fn broadcast_lossy(&mut self, audience: Audience, event: &O::Event) -> Result<(), Error> {
-        let json = encode(event)?;
-        let event = EncodedEvent { class: EventClass::Lossy, json };
+        let event = EncodedEvent::lossy(event)?;
         self.handler.effects.push(Effect::Broadcast { event, audience });
         Ok(())
     }
@@ -178,15 +185,7 @@ impl<O: Object> Cx<O> {
         audience: Audience,
         event: &O::Event,
     ) -> Result<(), Error> {
-        if key.len() > LATEST_KEY_BYTES_MAX {
-            return Err(Error::internal(format!(
-                "a key of {} bytes is over the limit of {LATEST_KEY_BYTES_MAX}",
-                key.len()
-            )));
-        }
-        let json = encode(event)?;
-        let key = format!("{} {key}", type_of(&json)?).into();
-        let event = EncodedEvent { class: EventClass::Latest { key }, json };
+        let event = EncodedEvent::latest(key, event)?;
         self.handler.effects.push(Effect::Broadcast { event, audience });
         Ok(())
     }
@@ -314,6 +313,7 @@ impl<O: Object> Cx<O> {
         types: Arc<EventTypes>,
         random: Random,
         now: Timestamp,
+        sessions: Arc<dyn SessionView>,
     ) -> Result<Cx<O>, Error> {
         let log = LogBounds::read(file.connection())?;
         let summary = Sql::new(file.connection())
@@ -328,9 +328,23 @@ impl<O: Object> Cx<O> {
             log_before: log,
             summary_before: summary.clone(),
             next_alarm_before: next_alarm,
+            notes: Vec::new(),
+            presence_version: Cell::new(None),
         };
         let (jobs, kind) = (0, PhantomData);
-        Ok(Cx { file, log, types, random, summary, next_alarm, outbox, jobs, handler, kind })
+        Ok(Cx {
+            file,
+            log,
+            types,
+            random,
+            summary,
+            next_alarm,
+            outbox,
+            sessions,
+            jobs,
+            handler,
+            kind,
+        })
     }
 
     pub(crate) fn begin(
@@ -345,6 +359,8 @@ impl<O: Object> Cx<O> {
         self.handler.log_before = self.log;
         self.handler.summary_before.clone_from(&self.summary);
         self.handler.next_alarm_before = self.next_alarm;
+        self.handler.notes.clear();
+        self.handler.presence_version.set(None);
         self.outbox.begin();
         Ok(self.file.begin(access)?)
     }
@@ -355,7 +371,8 @@ impl<O: Object> Cx<O> {
     }
 
     /// Commits the handler's transaction and gives what it wants the world to see.
-    pub(crate) fn commit(&mut self) -> Result<Vec<Effect>, StoreError> {
+    pub(crate) fn commit(&mut self) -> Result<Vec<Effect>, Error> {
+        let notes = self.save_notes()?;
         let parcels = self.outbox.parcels(self.file.connection())?;
         self.file.commit(CatalogEntry {
             created_at: self.file.created_at().unwrap_or(self.handler.now),
@@ -365,6 +382,7 @@ impl<O: Object> Cx<O> {
             summary: self.summary.clone(),
         })?;
         self.outbox.committed();
+        self.publish_notes(notes);
         let mut effects = std::mem::take(&mut self.handler.effects);
         self.jobs += effects.iter().filter(|effect| matches!(effect, Effect::Job(_))).count();
         effects.extend(parcels.into_iter().map(|(receiver, messages)| {
@@ -380,6 +398,7 @@ impl<O: Object> Cx<O> {
         self.summary.clone_from(&self.handler.summary_before);
         self.next_alarm = self.handler.next_alarm_before;
         self.outbox.roll_back();
+        self.handler.notes.clear();
         self.handler.effects.clear();
         self.file.rollback()
     }
@@ -460,40 +479,4 @@ impl<O: Object> Cx<O> {
 pub(crate) fn uuid_v7(now: Timestamp, random: &mut Random) -> Uuid {
     let ms = u64::try_from(now.as_ms()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(ms, &random.bytes()).into_uuid()
-}
-
-fn encode<E: Event>(event: &E) -> Result<String, Error> {
-    let json = serde_json::to_string(event).map_err(Error::internal)?;
-    if json.len() > EVENT_BYTES_MAX {
-        return Err(Error::new(
-            ErrorCode::PayloadTooLarge,
-            format!("an event of {} bytes is over the limit of {EVENT_BYTES_MAX}", json.len()),
-        ));
-    }
-    Ok(json)
-}
-
-fn type_of(json: &str) -> Result<&str, Error> {
-    leading_type(json)
-        .ok_or_else(|| Error::internal("an event must serialise as an object tagged by `type`"))
-}
-
-/// The `type` of an event's JSON. Serde writes the tag of an internally tagged enum first.
-fn leading_type(body: &str) -> Option<&str> {
-    let name = body.strip_prefix(r#"{"type":""#)?.split('"').next()?;
-    // A type with an escape in it would be cut short; kinds do not have such names.
-    (!name.contains('\\')).then_some(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_type_is_read_from_the_front_of_an_event() {
-        assert_eq!(leading_type(r#"{"type":"reset","value":0}"#), Some("reset"));
-        assert_eq!(leading_type(r#"{"value":0,"type":"reset"}"#), None);
-        assert_eq!(leading_type(r#"{"type":"a\"b"}"#), None);
-        assert_eq!(leading_type("[]"), None);
-    }
 }

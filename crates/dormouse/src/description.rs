@@ -24,6 +24,8 @@ pub struct Description {
     pub event: Value,
     /// In the order in which they were registered.
     pub methods: Vec<MethodDescription>,
+    /// What clients may send over a socket beside calls, in the order in which they were registered.
+    pub messages: Vec<MessageDescription>,
     /// Schemas by name that inputs refer to: of what the server receives.
     pub received: Map<String, Value>,
     /// Schemas by name that outputs and events refer to: of what the server sends.
@@ -41,6 +43,15 @@ pub struct MethodDescription {
     pub input: Value,
     /// What it answers. Refers to [`Description::sent`].
     pub output: Value,
+}
+
+/// A message of clients that is no call.
+#[derive(Clone, Debug)]
+pub struct MessageDescription {
+    /// Its `type`.
+    pub name: &'static str,
+    /// Its other fields. Refers to [`Description::received`].
+    pub fields: Value,
 }
 
 /// Collects the schemas of one [`Description`].

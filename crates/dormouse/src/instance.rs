@@ -16,13 +16,12 @@ use crate::methods::Methods;
 use crate::object::Object;
 use crate::outbox::DeadLetter;
 use crate::parcel::{Parcel, Receipt};
+use crate::session::Session;
 
 use self::live::Live;
 
-pub use self::input::{Attach, Call, Refill, Since};
-pub use self::outcome::{
-    Attached, Audience, Effect, EncodedEvent, EventClass, Fired, Outcome, Page,
-};
+pub use self::input::{Attach, Call, ClientMessage, Refill, Since};
+pub use self::outcome::{Attached, Audience, Effect, Fired, Outcome, Page};
 
 /// One resident object of any kind.
 ///
@@ -47,6 +46,16 @@ impl Instance {
     /// Runs one method in one transaction.
     pub fn call(&mut self, call: Call) -> Outcome<String> {
         self.0.call(call)
+    }
+
+    /// Runs the handler of a message that a client sent over its socket.
+    pub fn message(&mut self, message: ClientMessage) -> Outcome<()> {
+        self.0.message(message)
+    }
+
+    /// Tells the object that a session has lost its socket, if its kind wants to know.
+    pub fn closed(&mut self, session: &Session) -> Outcome<()> {
+        self.0.closed(session)
     }
 
     /// Answers a socket that connects: `initial`, or `resumed` and what it missed.
@@ -156,6 +165,8 @@ impl fmt::Debug for Instance {
 trait Resident: Send {
     fn key(&self) -> &Key;
     fn call(&mut self, call: Call) -> Outcome<String>;
+    fn message(&mut self, message: ClientMessage) -> Outcome<()>;
+    fn closed(&mut self, session: &Session) -> Outcome<()>;
     fn attach(&mut self, attach: &Attach) -> Outcome<Attached>;
     fn refill(&mut self, refill: &Refill) -> Outcome<Attached>;
     fn fire_alarm(&mut self) -> Outcome<Fired>;

@@ -3,31 +3,41 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dormouse_store::{
     Catalog, Clock, Key, KeyError, MigrationSet, Store, Template, TemplateError, Timestamp,
 };
+use parking_lot::Mutex;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
 use crate::cx::{Cx, SUMMARY_MIGRATIONS, uuid_v7};
-use crate::description::{Description, Descriptions, MakeSchema, MethodDescription};
+use crate::description::{
+    Description, Descriptions, MakeSchema, MessageDescription, MethodDescription,
+};
 use crate::error::Error;
 use crate::event_log::EVENT_LOG_MIGRATIONS;
 use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
 use crate::idempotency::{Fingerprint, IdempotencyKey, derived_id};
-use crate::instance::{Call, Instance};
+use crate::instance::{Call, ClientMessage, Instance};
 use crate::kv::KV_MIGRATIONS;
 use crate::listing::Listing;
 use crate::methods::{Handler, Method, MethodKind, Methods};
 use crate::object::Object;
 use crate::random::Random;
-use crate::session::Caller;
+use crate::relay::{AnnouncePresence, EncodedRelay, Relays};
+use crate::session::{Caller, Session};
+use crate::session_table::{SessionLimits, SessionTable};
+use crate::session_view::SessionView;
 
 /// The subscription that every kind offers beside its methods: its events. No method can have this
 /// name.
 pub const SUBSCRIPTION: &str = "events";
+
+/// The types of messages that sockets of every kind can send.
+const MESSAGES_OF_ALL: [&str; 4] = ["auth", "call", "filter", "ping"];
 
 /// Makes ids for creations that name none and have no idempotency key.
 pub trait NewId {
@@ -56,13 +66,48 @@ pub struct Kind {
     event: MakeSchema,
     event_types: Arc<EventTypes>,
     template: Arc<Template>,
+    /// The messages that its objects handle, by place.
+    messages: Vec<(&'static str, MakeSchema)>,
+    relays: Relays,
+    wants_closed: bool,
     open: OpenInstance,
     list: RunListing,
 }
 
 type OpenInstance =
-    Box<dyn Fn(&Store, &Key, &Arc<dyn Clock>) -> Result<Instance, Error> + Send + Sync>;
+    Box<dyn Fn(&Store, &Key, Surroundings) -> Result<Instance, Error> + Send + Sync>;
 type RunListing = Box<dyn Fn(&Catalog, Call) -> Result<String, Error> + Send + Sync>;
+
+/// What an object has beside its file.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Who is connected, whether the object is awake or not.
+    pub sessions: Arc<dyn SessionView>,
+}
+
+impl Surroundings {
+    /// Those of an object that is opened to be looked at, while no server runs.
+    pub fn without_sessions(clock: &Arc<dyn Clock>) -> Surroundings {
+        let limits = SessionLimits {
+            grace: Duration::ZERO,
+            users_max: 0,
+            strangers_until: Timestamp::EPOCH,
+        };
+        let sessions = Arc::new(Mutex::new(SessionTable::<()>::new(limits)));
+        Surroundings { clock: Arc::clone(clock), sessions }
+    }
+}
+
+/// What becomes of a message that is no call.
+#[derive(Debug)]
+pub enum Heard {
+    /// The object handles it.
+    Object(ClientMessage),
+    /// Others get it, without the object.
+    Relay(EncodedRelay),
+}
 
 struct MethodInfo {
     name: &'static str,
@@ -102,6 +147,14 @@ pub enum KindError {
     /// A method is named like the subscription that every kind has.
     #[error("kind {0:?} has a method named {SUBSCRIPTION:?}, which is what its events are called")]
     Reserved(&'static str),
+    /// Two messages have the same name, or one has the name of a message that every kind has.
+    #[error("kind {kind:?} has a message named {message:?} twice, or it is not free")]
+    Message {
+        /// The kind.
+        kind: &'static str,
+        /// The message.
+        message: &'static str,
+    },
     /// The migrations do not run.
     #[error("the migrations of kind {kind:?} do not run")]
     Migrations {
@@ -196,9 +249,19 @@ impl Kind {
         )
         .map_err(|source| KindError::Migrations { kind: name, source: Box::new(source) })?;
         let template = Arc::new(template);
-        let methods = Arc::new(O::methods());
+        let mut methods = O::methods();
+        let relays = std::mem::take(&mut methods.relays);
+        let messages: Vec<(&'static str, MakeSchema)> =
+            methods.messages.iter().map(|known| (known.name, known.input)).collect();
+        let known = messages.iter().copied().chain(relays.messages()).map(|(name, _)| name);
+        let names = known.chain(MESSAGES_OF_ALL);
+        if let Some(message) = duplicate(names) {
+            return Err(KindError::Message { kind: name, message });
+        }
+        let wants_closed = methods.closed.is_some();
+        let methods = Arc::new(methods);
         let infos: Vec<MethodInfo> = methods.methods.iter().map(MethodInfo::of).collect();
-        if let Some(method) = duplicate(&infos) {
+        if let Some(method) = duplicate(infos.iter().map(|method| method.name)) {
             return Err(KindError::MethodTwice { kind: name, method });
         }
         if infos.iter().any(|method| method.name == SUBSCRIPTION) {
@@ -215,6 +278,9 @@ impl Kind {
             list: Box::new(move |catalog, call| run_listing::<O>(&methods, catalog, call)),
             event_types,
             template,
+            messages,
+            relays,
+            wants_closed,
         })
     }
 
@@ -252,13 +318,48 @@ impl Kind {
                 output: made.sent(method.output),
             })
             .collect();
+        let handled = self.messages.iter().copied();
+        let messages = handled
+            .chain(self.relays.messages())
+            .map(|(name, fields)| MessageDescription { name, fields: made.received(fields) })
+            .collect();
         let (received, sent) = made.definitions();
-        Description { kind: self.name, id_field: self.id_field, event, methods, received, sent }
+        let (kind, id_field) = (self.name, self.id_field);
+        Description { kind, id_field, event, methods, messages, received, sent }
     }
 
     /// What kind of method `name` is; `None` if there is none of that name.
     pub fn method(&self, name: &str) -> Option<MethodKind> {
         self.methods.iter().find(|method| method.name == name).map(|method| method.kind)
+    }
+
+    /// Finds out what becomes of a message of a client that is no call; `None` if the kind knows no
+    /// messages of that type. `fields` is a JSON object without `type`.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not relayed.
+    pub fn hear(
+        &self,
+        name: &str,
+        session: &Session,
+        fields: Value,
+    ) -> Option<Result<Heard, Error>> {
+        if let Some(message) = self.messages.iter().position(|(known, _)| *known == name) {
+            let session = session.clone();
+            return Some(Ok(Heard::Object(ClientMessage { message, fields, session })));
+        }
+        self.relays.run(name, session, fields).map(|relayed| relayed.map(Heard::Relay))
+    }
+
+    /// What the sockets of its objects are told of who is present, if they are.
+    pub fn presence(&self) -> Option<&dyn AnnouncePresence> {
+        self.relays.presence()
+    }
+
+    /// Whether an object is to be told that a session has lost its socket.
+    pub fn wants_closed(&self) -> bool {
+        self.wants_closed
     }
 
     /// Finds the object that a call is for.
@@ -371,9 +472,9 @@ impl Kind {
         &self,
         store: &Store,
         key: &Key,
-        clock: &Arc<dyn Clock>,
+        surroundings: Surroundings,
     ) -> Result<Instance, Error> {
-        (self.open)(store, key, clock)
+        (self.open)(store, key, surroundings)
     }
 
     /// Answers a listing. Blocks on the catalog.
@@ -392,10 +493,10 @@ fn open_instance<O: Object>(
     template: &Arc<Template>,
 ) -> OpenInstance {
     let (methods, types, template) = (Arc::clone(methods), Arc::clone(types), Arc::clone(template));
-    Box::new(move |store, key, clock| {
+    Box::new(move |store, key, Surroundings { clock, sessions }| {
         let file = store.open_object(key, &template)?;
-        let cx = Cx::open(file, Arc::clone(&types), Random::system(), clock.now())?;
-        Ok(Instance::new(cx, Arc::clone(&methods), Arc::clone(clock), O::LOG))
+        let cx = Cx::open(file, Arc::clone(&types), Random::system(), clock.now(), sessions)?;
+        Ok(Instance::new(cx, Arc::clone(&methods), clock, O::LOG))
     })
 }
 
@@ -412,8 +513,8 @@ fn run_listing<O: Object>(
     }
 }
 
-fn duplicate(methods: &[MethodInfo]) -> Option<&'static str> {
-    let mut names: Vec<&'static str> = methods.iter().map(|method| method.name).collect();
+fn duplicate(names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let mut names: Vec<&'static str> = names.collect();
     names.sort_unstable();
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }

@@ -20,11 +20,13 @@ mod cx;
 mod error;
 mod kv;
 mod methods;
+mod relay;
 mod session;
 mod sql;
 
 mod alarm;
 mod delivery;
+mod encoded_event;
 mod event_log;
 mod event_types;
 mod idempotency;
@@ -35,6 +37,9 @@ mod outbox;
 mod page_limit;
 mod parcel;
 mod random;
+mod session_store;
+mod session_table;
+mod session_view;
 
 mod catch_up;
 mod description;
@@ -46,30 +51,42 @@ pub use dormouse_store::{Clock, Key, KeyError, SystemClock, TestClock, Timestamp
 pub use rusqlite::{Error as SqlError, Row};
 
 pub use crate::alarm::Alarm;
-pub use crate::cx::Cx;
+pub use crate::cx::{ATTACHMENT_BYTES_MAX, Cx, SESSION_TAG_CHARS_MAX, SESSION_TAGS_MAX};
 pub use crate::delivery::Delivery;
-pub use crate::description::{Description, MethodDescription};
+pub use crate::description::{Description, MessageDescription, MethodDescription};
+pub use crate::encoded_event::{EncodedEvent, EventClass};
 pub use crate::error::{Error, ErrorCode};
 pub use crate::event_log::{EventLog, LogLimits, LoggedEvent, Offset};
 pub use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
 pub use crate::idempotency::IdempotencyKey;
 pub use crate::instance::{
-    Attach, Attached, Audience, Call, Effect, EncodedEvent, EventClass, Fired, Instance, Outcome,
-    Page, Refill, Since,
+    Attach, Attached, Audience, Call, ClientMessage, Effect, Fired, Instance, Outcome, Page,
+    Refill, Since,
 };
 pub use crate::job::{Finished, Job};
-pub use crate::kind::{Kind, KindError, Kinds, NewId, Request, Resolved, SUBSCRIPTION};
+pub use crate::kind::{
+    Heard, Kind, KindError, Kinds, NewId, Request, Resolved, SUBSCRIPTION, Surroundings,
+};
 pub use crate::kv::{
     KV_KEY_BYTES_MAX, KV_LIST_BYTES_MAX, KV_LIST_ENTRIES_MAX, KV_VALUE_BYTES_MAX, Keys, Kv, KvMut,
     KvPage,
 };
 pub use crate::listing::{Listed, Listing};
-pub use crate::methods::{AlarmHandler, DeliveryHandler, Empty, MethodKind, Methods};
+pub use crate::methods::{
+    AlarmHandler, DeliveryHandler, Empty, MessageHandler, MethodKind, Methods, RelayHandler,
+    SessionHandler,
+};
 pub use crate::object::{Event, Object};
 pub use crate::outbox::{DeadLetter, MESSAGE_BYTES_MAX, OUTBOX_MESSAGES_MAX};
 pub use crate::page_limit::{Cut, PageLimit};
 pub use crate::parcel::{Parcel, Receipt, Sequence};
 pub use crate::random::Random;
+pub use crate::relay::{AnnouncePresence, EncodedRelay, PresenceEvents, Relayed};
 pub use crate::session::{Caller, READ, Session, SessionId, User, WRITE};
+pub use crate::session_table::{
+    Departure, Joined, Left, Online, OnlineUser, SESSION_KEPT, SessionLimits, SessionNotes,
+    SessionTable,
+};
+pub use crate::session_view::SessionView;
 pub use crate::sql::{RowsRead, Sql};
 pub use crate::test_object::{Answer, TestObject};

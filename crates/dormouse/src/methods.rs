@@ -15,6 +15,8 @@ use crate::description::MakeSchema;
 use crate::error::Error;
 use crate::listing::Listing;
 use crate::object::Object;
+use crate::relay::{PresenceEvents, Relayed, Relays};
+use crate::session::Session;
 
 /// What clients may call on a kind.
 ///
@@ -33,6 +35,14 @@ pub struct Methods<O> {
     pub(crate) alarm: Option<AlarmHandler<O>>,
     /// What runs when a message of another object arrives.
     pub(crate) delivery: Option<RunDelivery<O>>,
+    /// What clients may send over a socket beside calls.
+    pub(crate) messages: Vec<MessageType<O>>,
+    /// What of that does not need the object, and who is told of whom.
+    pub(crate) relays: Relays,
+    /// What runs when a socket connects.
+    pub(crate) connected: Option<SessionHandler<O>>,
+    /// What runs when a session has lost its socket.
+    pub(crate) closed: Option<SessionHandler<O>>,
 }
 
 /// Whether a method writes, and how its object is found.
@@ -57,6 +67,14 @@ pub(crate) struct Method<O> {
     pub(crate) output: MakeSchema,
 }
 
+/// A type of message that the object handles.
+pub(crate) struct MessageType<O> {
+    /// Its `type`.
+    pub(crate) name: &'static str,
+    pub(crate) run: RunMessage<O>,
+    pub(crate) input: MakeSchema,
+}
+
 /// A method's function behind JSON.
 pub(crate) enum Handler<O> {
     Query(QueryHandler<O>),
@@ -67,6 +85,15 @@ pub(crate) enum Handler<O> {
 /// What a kind does when an alarm comes due.
 pub type AlarmHandler<O> = fn(&mut O, &mut Cx<O>, &Alarm) -> Result<(), Error>;
 
+/// What a kind does when a session connects or ends.
+pub type SessionHandler<O> = fn(&mut O, &mut Cx<O>, &Session) -> Result<(), Error>;
+
+/// What a kind does with a message of a client.
+pub type MessageHandler<O, I> = fn(&mut O, &mut Cx<O>, &Session, I) -> Result<(), Error>;
+
+/// What a kind makes of a message without the object.
+pub type RelayHandler<E, I> = fn(&Session, I) -> Result<Relayed<E>, Error>;
+
 /// What a kind does with a message of another object.
 pub type DeliveryHandler<O, M> = fn(&mut O, &mut Cx<O>, Delivery<M>) -> Result<(), Error>;
 
@@ -74,6 +101,8 @@ pub type DeliveryHandler<O, M> = fn(&mut O, &mut Cx<O>, Delivery<M>) -> Result<(
 pub(crate) type RunDelivery<O> =
     Box<dyn Fn(&mut O, &mut Cx<O>, &Key, &str) -> Result<(), Error> + Send + Sync>;
 
+type RunMessage<O> =
+    Box<dyn Fn(&mut O, &mut Cx<O>, &Session, Value) -> Result<(), Error> + Send + Sync>;
 type QueryHandler<O> = Box<dyn Fn(&O, &Cx<O>, Value) -> Result<String, Error> + Send + Sync>;
 type MutationHandler<O> =
     Box<dyn Fn(&mut O, &mut Cx<O>, Value) -> Result<String, Error> + Send + Sync>;
@@ -84,7 +113,16 @@ impl<O: Object> Methods<O> {
     /// No methods yet; the id field is `id`.
     #[expect(clippy::new_without_default, reason = "a kind without methods is never wanted")]
     pub fn new() -> Methods<O> {
-        Methods { id_field: "id", methods: Vec::new(), alarm: None, delivery: None }
+        Methods {
+            id_field: "id",
+            methods: Vec::new(),
+            alarm: None,
+            delivery: None,
+            messages: Vec::new(),
+            relays: Relays::default(),
+            connected: None,
+            closed: None,
+        }
     }
 
     /// Names the field of every input that holds the object's id.
@@ -168,6 +206,67 @@ impl<O: Object> Methods<O> {
         self
     }
 
+    /// A message that clients send over a socket: `{"type":<name>, …}` with the fields of `I`.
+    ///
+    /// It runs in a transaction of its own. Nothing is answered but what the handler
+    /// [sends](Cx::send); an error goes back as an `error` frame. A message sent again after a lost
+    /// connection is handled again: give it a name of the client's own to recognise it by.
+    #[must_use]
+    pub fn message<I: Input>(
+        mut self,
+        name: &'static str,
+        run: MessageHandler<O, I>,
+    ) -> Methods<O> {
+        let input = SchemaGenerator::subschema_for::<I>;
+        let run: RunMessage<O> =
+            Box::new(move |object, cx, session, fields| run(object, cx, session, decode(fields)?));
+        self.messages.push(MessageType { name, run, input });
+        self
+    }
+
+    /// A message of clients that is passed on without the object, such as that somebody types: it
+    /// wakes nothing and is stored nowhere.
+    ///
+    /// `run` is a pure function. It runs on the thread of the sender's socket: it must be quick.
+    #[must_use]
+    pub fn relay<I: Input>(
+        mut self,
+        name: &'static str,
+        run: RelayHandler<O::Event, I>,
+    ) -> Methods<O> {
+        self.relays.message(name, run);
+        self
+    }
+
+    /// Has all sockets of an object told who is present, by events of the kind's own. Wakes nothing.
+    ///
+    /// [`Object::initial`] shows who is there to a socket that connects: see [`Cx::online`].
+    #[must_use]
+    pub fn presence(mut self, events: PresenceEvents<O::Event>) -> Methods<O> {
+        self.relays.announce(events);
+        self
+    }
+
+    /// What runs when a socket connects, before [`Object::initial`], each time anew also for a session
+    /// that comes back. In an object that does not exist yet it can write nothing.
+    ///
+    /// If it fails, the socket is closed with 1011, or with 1013 for SERVICE_UNAVAILABLE.
+    #[must_use]
+    pub fn connected(mut self, run: SessionHandler<O>) -> Methods<O> {
+        self.connected = Some(run);
+        self
+    }
+
+    /// What runs when a session has lost its socket, in a transaction of its own. With this, a socket
+    /// that ends wakes its object.
+    ///
+    /// It is not called for sockets that a crash of the server ended.
+    #[must_use]
+    pub fn closed(mut self, run: SessionHandler<O>) -> Methods<O> {
+        self.closed = Some(run);
+        self
+    }
+
     fn with<I: Input, T: Output>(
         mut self,
         name: &'static str,
@@ -200,7 +299,7 @@ fn mutation_handler<O: Object, I: Input, T: Output>(
     Handler::Mutation(Box::new(move |object, cx, input| encode(&run(object, cx, decode(input)?)?)))
 }
 
-fn decode<I: DeserializeOwned>(input: Value) -> Result<I, Error> {
+pub(crate) fn decode<I: DeserializeOwned>(input: Value) -> Result<I, Error> {
     serde_path_to_error::deserialize(input).map_err(|err| {
         let path = err.path().to_string();
         let reason = err.into_inner();

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use dormouse_store::Timestamp;
+
 /// Names one session for as long as it can come back, also across reconnects.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(u128);
@@ -11,6 +13,17 @@ impl SessionId {
     /// A session id from 16 random bytes: it cannot be guessed.
     pub const fn from_random(bytes: [u8; 16]) -> SessionId {
         SessionId(u128::from_be_bytes(bytes))
+    }
+
+    /// Reads what a client was told: 32 hexadecimal digits. `None` if it is something else.
+    pub fn parse(text: &str) -> Option<SessionId> {
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hex.then(|| u128::from_str_radix(text, 16).ok().map(SessionId)).flatten()
+    }
+
+    /// As it stands in an object's file.
+    pub(crate) const fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
     }
 }
 
@@ -31,8 +44,10 @@ impl fmt::Debug for SessionId {
 pub struct Session {
     /// Its name.
     pub id: SessionId,
-    /// Who it belongs to; `None` on a server without tokens.
+    /// Who it belongs to; `None` where no token is needed and none was shown.
     pub user: Option<Arc<User>>,
+    /// When it first connected. It stays the same when it comes back.
+    pub joined_at: Timestamp,
 }
 
 /// A user, from a valid token.
@@ -65,6 +80,13 @@ impl User {
     /// Whether the token gives this permission.
     pub fn may(&self, permission: &str) -> bool {
         self.permissions.iter().any(|given| given == permission)
+    }
+}
+
+impl Session {
+    /// The session as a caller.
+    pub fn caller(&self) -> Caller {
+        Caller { user: self.user.clone(), session: Some(self.id) }
     }
 }
 

@@ -10,7 +10,8 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use dormouse_store::{Clock, Durability, Key, Position, Store, StoreOptions, TestClock, Timestamp};
-use serde_json::Value;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::error::Error;
@@ -18,14 +19,19 @@ use crate::event_log::Offset;
 use crate::idempotency::IdempotencyKey;
 use crate::instance::{Attach, Attached, Effect, Instance, Outcome, Refill, Since};
 use crate::job::Job;
-use crate::kind::{Kind, Kinds, Request, Resolved};
+use crate::kind::{Heard, Kind, Kinds, Request, Resolved, Surroundings};
 use crate::object::Object;
 use crate::parcel::{Message, Parcel, Receipt, Sequence};
 use crate::random::Random;
 use crate::session::{Caller, Session, SessionId, User};
+use crate::session_table::{Departure, SessionLimits, SessionTable};
+use crate::session_view::SessionView;
 
 /// When a test begins: any fixed moment.
 const TEST_BEGINS_MS: i64 = 1_736_942_400_000; // 2025-01-15T12:00:00.000Z
+
+/// The session that connects until a test says which.
+const FIRST_SESSION: u8 = 7;
 
 /// One object under test, with the code and the files of production and without a runtime.
 ///
@@ -40,7 +46,14 @@ pub struct TestObject<O> {
     kind: Arc<Kind>,
     id: String,
     user: Option<Arc<User>>,
+    /// Which session connects and sends messages.
+    session: SessionId,
+    sessions: Arc<Mutex<SessionTable<u32>>>,
+    /// How many sockets there were.
+    sockets: u32,
     events: Vec<Value>,
+    /// What single sessions got.
+    frames: Vec<(SessionId, Value)>,
     /// Messages on their way, by receiver.
     parcels: VecDeque<Parcel>,
     /// Jobs that run.
@@ -74,7 +87,11 @@ impl<O: Object> TestObject<O> {
             kind,
             id: id.to_owned(),
             user: None,
+            session: SessionId::from_random([FIRST_SESSION; 16]),
+            sessions: Arc::new(Mutex::new(SessionTable::new(LIMITS))),
+            sockets: 0,
             events: Vec::new(),
+            frames: Vec::new(),
             parcels: VecDeque::new(),
             jobs: VecDeque::new(),
             received: HashMap::new(),
@@ -114,7 +131,17 @@ impl<O: Object> TestObject<O> {
         self.user = user.map(Arc::new);
     }
 
-    /// Connects a socket; the frames it gets at once.
+    /// Sets which session connects, sends messages and is disconnected from now on.
+    pub fn set_session(&mut self, n: u8) {
+        self.session = SessionId::from_random([n; 16]);
+    }
+
+    /// The name of the session that is set.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Connects a socket of the session; the frames it gets at once.
     pub fn connect(&mut self) -> Vec<Value> {
         self.attach(None)
     }
@@ -122,6 +149,53 @@ impl<O: Object> TestObject<O> {
     /// Connects a socket that has been here before; the frames it gets at once.
     pub fn resume(&mut self, epoch: &str, offset: u64) -> Vec<Value> {
         self.attach(Some(Since { epoch: epoch.to_owned(), offset: Offset::new(offset) }))
+    }
+
+    /// Sends a message over the session's socket. Events that it is relayed as, or that the object
+    /// broadcasts, are kept for [`take_events`](Self::take_events), and what single sessions get for
+    /// [`take_frames`](Self::take_frames).
+    ///
+    /// # Errors
+    ///
+    /// What the client would get.
+    pub fn say(&mut self, message: Value) -> Result<(), Error> {
+        let Value::Object(mut fields) = message else { panic!("a message is a JSON object") };
+        let name = fields.remove("type").expect("a message has a type");
+        let session = self.sessions.lock().session(self.session).expect("it is connected");
+        let name = name.as_str().expect("the type is a text");
+        let heard = self.kind.hear(name, &session, Value::Object(fields));
+        match heard.ok_or_else(|| Error::bad_request("Unknown message type"))?? {
+            Heard::Relay(relayed) => {
+                self.events.push(parse(&relayed.event.json));
+                Ok(())
+            }
+            Heard::Object(message) => {
+                let outcome = self.instance().message(message);
+                self.release(outcome)
+            }
+        }
+    }
+
+    /// Closes the session's socket as a client does that is done.
+    pub fn disconnect(&mut self) {
+        let now = self.clock.now();
+        let mut sessions = self.sessions.lock();
+        let session = sessions.session(self.session).expect("it is connected");
+        let socket = sessions.socket(self.session).expect("it is connected");
+        let left = sessions.leave(self.session, socket, Departure::Final, now);
+        drop(sessions);
+        if let (Some(user), Some(presence)) = (left.departed, self.kind.presence()) {
+            let event = presence.departed(&user).expect("events are JSON");
+            self.events.push(parse(&event));
+        }
+        let outcome = self.instance().closed(&session);
+        self.release(outcome).expect("the object hears of it");
+    }
+
+    /// What single sessions got since this was last asked. A socket that the object closed got
+    /// `{"close":<code>,"reason"}` last.
+    pub fn take_frames(&mut self) -> Vec<(SessionId, Value)> {
+        std::mem::take(&mut self.frames)
     }
 
     /// The events broadcast since this was last asked.
@@ -208,6 +282,8 @@ impl<O: Object> TestObject<O> {
         self.store = None;
         self.parcels.clear();
         self.jobs.clear();
+        let strangers_until = Timestamp::from_ms(i64::MAX);
+        *self.sessions.lock() = SessionTable::new(SessionLimits { strangers_until, ..LIMITS });
         self.start();
     }
 
@@ -261,9 +337,18 @@ impl<O: Object> TestObject<O> {
     }
 
     fn attach(&mut self, since: Option<Since>) -> Vec<Value> {
-        let session = Session { id: SessionId::from_random([7; 16]), user: self.user.clone() };
+        self.sockets += 1;
+        let (id, user) = (self.session, self.user.clone());
+        let new = Session { id, user, joined_at: self.clock.now() };
+        let joined = self.sessions.lock().join(self.sockets, new, Some(id));
+        if let (Some(user), Some(presence)) = (joined.arrived, self.kind.presence()) {
+            let event = presence.arrived(&user).expect("events are JSON");
+            self.events.push(parse(&event));
+        }
+        let session = joined.session;
         let outcome = self.instance().attach(&Attach {
             session: session.clone(),
+            is_stranger: joined.is_stranger,
             since,
             mask: u128::MAX,
             says_resumed: true,
@@ -293,6 +378,10 @@ impl<O: Object> TestObject<O> {
         for effect in outcome.effects {
             match effect {
                 Effect::Broadcast { event, .. } => self.events.push(parse(&event.json)),
+                Effect::Direct { session, json, .. } => self.frames.push((session, parse(&json))),
+                Effect::Close { session, code, reason } => {
+                    self.frames.push((session, json!({"close": code, "reason": reason})));
+                }
                 Effect::Send(parcel) => self.parcels.push_back(parcel),
                 Effect::Job(job) => self.jobs.push_back(job),
             }
@@ -327,7 +416,9 @@ impl<O: Object> TestObject<O> {
     fn wake(&mut self) {
         let key = self.kind.key(&self.id).expect("the test's id is allowed");
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        let instance = self.kind.open(self.store(), &key, &clock).expect("the object opens");
+        let sessions = Arc::clone(&self.sessions) as Arc<dyn SessionView>;
+        let surroundings = Surroundings { clock, sessions };
+        let instance = self.kind.open(self.store(), &key, surroundings).expect("the object opens");
         self.instance = Some(instance);
     }
 
@@ -339,6 +430,13 @@ impl<O: Object> TestObject<O> {
         self.store.as_ref().expect("the store is open between calls")
     }
 }
+
+/// How long the sessions of a test count.
+const LIMITS: SessionLimits = SessionLimits {
+    grace: Duration::from_secs(5),
+    users_max: 100,
+    strangers_until: Timestamp::EPOCH,
+};
 
 /// Waits on this thread.
 fn block_on<T>(mut work: Pin<Box<dyn Future<Output = T> + Send>>) -> T {

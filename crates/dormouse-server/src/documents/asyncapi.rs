@@ -86,6 +86,8 @@ fn query() -> Value {
             "since": integer("The offset of the last event that the client has."),
             "epoch": text("The epoch that the offset belongs to."),
             "events": text("Only these types of events of the log, with commas between them."),
+            "session": text("The session that the client had before."),
+            "presence": { "enum": ["0", "1"], "description": "1: tell who is present." },
         },
     })
 }
@@ -122,10 +124,32 @@ fn streamed(kind: &KindWords) -> Map<String, Value> {
         ],
         &[],
     );
+    let user = json!({
+        "type": "object",
+        "properties": {
+            "userId": text("The user."),
+            "username": text("Their name."),
+            "joinedAt": { "type": "string", "format": "date-time" },
+            "avatarUrl": text("Address of their picture, if they have one."),
+        },
+        "required": ["userId", "username", "joinedAt"],
+    });
+    let users = json!({ "type": "array", "items": user });
+    let total = integer("How many are present, where those are not all.");
+    let presence_state =
+        frame("presence_state", &[("users", users.clone())], &[("total", total.clone())]);
+    let presence_diff =
+        frame("presence_diff", &[("joins", users.clone()), ("leaves", users)], &[("total", total)]);
     messages([
         ("event", "An event of the object, or its whole state on connect.", event),
         ("resumed", "The client came back, and missed nothing but what follows.", resumed),
         ("filtered", "The filter that holds from here on.", filtered),
+        (
+            "presence_state",
+            "With `?presence=1`: who is present, in place of all before.",
+            presence_state,
+        ),
+        ("presence_diff", "With `?presence=1`: who came and went.", presence_diff),
     ])
 }
 
@@ -175,6 +199,11 @@ fn received(kind: &KindWords) -> Map<String, Value> {
         ("filter", "Only these types of events from now on.", filter),
     ]);
     all.extend(kind.methods.iter().map(call));
+    all.extend(kind.messages.iter().map(|said| {
+        let summary = format!("A message of this kind: `{}`.", said.name);
+        let name = format!("message.{}", said.name);
+        (name.clone(), message(&name, &summary, said.fields.clone()))
+    }));
     all
 }
 

@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dormouse::{Description, Kinds, MethodDescription};
+use dormouse::{Description, Kinds, MessageDescription, MethodDescription};
 use percent_encoding::percent_decode_str;
 use schemars::generate::SchemaSettings;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// What a reference begins with; the name of a type follows.
 pub(super) const REFERENCE: &str = "#/components/schemas/";
@@ -36,6 +36,8 @@ pub(super) struct KindWords {
     pub(super) id_field: &'static str,
     pub(super) event: Value,
     pub(super) methods: Vec<MethodDescription>,
+    /// With `type` among their fields.
+    pub(super) messages: Vec<MessageDescription>,
 }
 
 /// A type and its schema.
@@ -74,7 +76,7 @@ impl Vocabulary {
     }
 
     fn add(&mut self, described: Description, names: &Names) {
-        let Description { kind: name, id_field, mut event, mut methods, received, sent } =
+        let Description { kind, id_field, mut event, mut methods, mut messages, received, sent } =
             described;
         let received = Definitions { schemas: &received, names: &names.received };
         let sent = Definitions { schemas: &sent, names: &names.sent };
@@ -83,7 +85,16 @@ impl Vocabulary {
             self.adopt(&mut method.input, received);
             self.adopt(&mut method.output, sent);
         }
-        self.kinds.push(KindWords { name, id_field, event, methods });
+        for MessageDescription { name, fields } in &mut messages {
+            // The fields alone are a type that nothing on the wire has.
+            let reference = fields.get("$ref").and_then(Value::as_str).and_then(referred);
+            if let Some(alone) = reference.and_then(|name| received.schemas.get(&name)) {
+                *fields = alone.clone();
+            }
+            self.adopt(fields, received);
+            tag(fields, name);
+        }
+        self.kinds.push(KindWords { name: kind, id_field, event, methods, messages });
     }
 
     /// Gives references the names that types have here, and takes in the types themselves.
@@ -106,6 +117,16 @@ impl Vocabulary {
             }
         }
     }
+}
+
+/// Adds the field `type` to the schema of an object.
+fn tag(schema: &mut Value, name: &str) {
+    schema["properties"]["type"] = json!({ "const": name });
+    let mut required = vec![Value::from("type")];
+    if let Some(Value::Array(fields)) = schema.get("required") {
+        required.extend(fields.iter().cloned());
+    }
+    schema["required"] = required.into();
 }
 
 impl KindWords {

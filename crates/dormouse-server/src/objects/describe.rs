@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use dormouse::{Clock, Kinds, SystemClock, Timestamp};
+use dormouse::{Clock, Kinds, Surroundings, SystemClock, Timestamp};
 use dormouse_node::{Node, Reply};
 use dormouse_store::{CatalogEntry, Key, Store};
 use serde::Serialize;
@@ -107,7 +107,9 @@ fn dead_letters(
         }
         None => {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-            let mut instance = kind.open(store, key, &clock).map_err(|err| err.to_string())?;
+            let mut instance = kind
+                .open(store, key, Surroundings::without_sessions(&clock))
+                .map_err(|err| err.to_string())?;
             let letters = instance.dead_letters(DEAD_LETTERS_SHOWN).result;
             let letters = letters.map_err(|err| err.to_string())?;
             serde_json::to_string(&letters).map_err(|err| err.to_string())?
@@ -196,7 +198,10 @@ mod tests {
     fn parcel<T>(outcome: Outcome<T>) -> Option<Parcel> {
         outcome.effects.into_iter().find_map(|effect| match effect {
             Effect::Send(parcel) => Some(parcel),
-            Effect::Broadcast { .. } | Effect::Job(_) => None,
+            Effect::Broadcast { .. }
+            | Effect::Direct { .. }
+            | Effect::Close { .. }
+            | Effect::Job(_) => None,
         })
     }
 
@@ -212,7 +217,8 @@ mod tests {
         let kind = kinds.get("sender").unwrap();
         let key = kind.key("a").unwrap();
         let clock_of_objects: Arc<dyn Clock> = Arc::clone(&clock) as _;
-        let mut instance = kind.open(&store, &key, &clock_of_objects).unwrap();
+        let mut instance =
+            kind.open(&store, &key, Surroundings::without_sessions(&clock_of_objects)).unwrap();
 
         let mut sent = parcel(send(&kinds, &mut instance));
         while let Some(parcel) = sent {

@@ -12,7 +12,6 @@ use dormouse_socket::{Accept, Convention};
 use serde_json::{Map, Value};
 
 use crate::admission::Refusal;
-use crate::auth::Visitor;
 use crate::http::FrontDoor;
 use crate::rpc::envelope::error_shape;
 use crate::rpc::request::RpcCall;
@@ -31,11 +30,10 @@ pub(super) fn open(
     request: &HttpRequest,
     kind: &Arc<Kind>,
     call: &RpcCall,
-    visitor: Visitor,
     door: &FrontDoor,
     hub: &HubOfWorker,
 ) -> HttpResponse {
-    match accept(request, kind, call, visitor, door) {
+    match accept(request, kind, call, door) {
         Ok(accept) => event_stream::begin(request, hub, accept, Convention::Trpc),
         Err(err) => {
             let error = error_shape(&err, Some(&call.path));
@@ -52,7 +50,6 @@ fn accept(
     request: &HttpRequest,
     kind: &Arc<Kind>,
     call: &RpcCall,
-    visitor: Visitor,
     door: &FrontDoor,
 ) -> Result<Accept<SocketSession>, Error> {
     if door.is_draining.load(Ordering::Acquire) {
@@ -78,8 +75,8 @@ fn accept(
         .or_else(|| place_in_query(request.query_string()))
         .or(named);
     let (kind, convention) = (Arc::clone(kind), Convention::Trpc);
-    let route = ObjectRoute { kind, key, since, filter: None, convention };
-    let mut accept = route.accept(door, visitor).map_err(|denial| denial.error())?;
+    let route = ObjectRoute { since, convention, ..ObjectRoute::to(kind, key) };
+    let mut accept = route.accept(&door.node);
     admit(door, &mut accept.session, request.peer_addr()).map_err(refused)?;
     Ok(accept)
 }

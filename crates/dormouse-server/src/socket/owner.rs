@@ -5,17 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dormouse::{
-    Attach, Caller, Error, IdempotencyKey, Kind, Offset, Random, Refill, Request, Resolved,
-    Session, SessionId, Since,
+    Heard, IdempotencyKey, Offset, Random, Refill, Request, Resolved, Session, SessionId, Since,
+    Timestamp,
 };
-use dormouse_node::{Answered, Node, ObjectRef, Reply};
+use dormouse_node::{Answered, Arrival, Knowledge, Node, ObjectRef, Reply};
 use dormouse_socket::{
     CloseCause, HubHandle, Owner, SocketCx, SocketId, ToHub, TopicId, binary_frame, text_frame,
 };
+use serde_json::Value;
 
 use crate::admission::{AddressBlock, Admission, Applicant, Refusal};
-use crate::auth::{Access, Auth, Denial, Identity};
-use crate::socket::expiry::Expiries;
 use crate::socket::frames::{self, CallId, CallMessage, ClientMessage};
 use crate::socket::route::Filter;
 
@@ -23,8 +22,6 @@ use crate::socket::route::Filter;
 pub(crate) struct SocketOwner {
     node: Node,
     hub: HubHandle,
-    auth: Arc<Auth>,
-    expiries: Expiries,
 }
 
 /// What a hub keeps for each socket.
@@ -54,8 +51,10 @@ pub(crate) struct Seat {
 pub(crate) struct Start {
     pub(crate) since: Option<Since>,
     pub(crate) filter: Option<Filter>,
-    /// Of its token, if it has one.
-    pub(crate) identity: Option<Identity>,
+    /// As which session it was here before.
+    pub(crate) comes_back: Option<SessionId>,
+    /// Whether it is told who is present.
+    pub(crate) watches: bool,
     /// Whether it is told when it can go on where it stopped.
     pub(crate) says_resumed: bool,
 }
@@ -64,11 +63,11 @@ impl SocketSession {
     /// The session of a socket that has just been accepted.
     ///
     /// It has no seat yet: see [`admit`](Self::admit).
-    pub(crate) fn new(object: ObjectRef, start: Start) -> SocketSession {
-        let user = start.identity.as_ref().map(|identity| Arc::clone(&identity.user));
+    pub(crate) fn new(object: ObjectRef, joined_at: Timestamp, start: Start) -> SocketSession {
+        let id = SessionId::from_random(Random::system().bytes());
         SocketSession::Object {
             object,
-            session: Session { id: SessionId::from_random(Random::system().bytes()), user },
+            session: Session { id, user: None, joined_at },
             seat: Seat::default(),
             start: Some(Box::new(start)),
         }
@@ -122,10 +121,8 @@ impl Drop for SocketSession {
 }
 
 impl SocketOwner {
-    /// Also starts what ends the sockets whose tokens expire. Must be called on the hub's thread.
-    pub(crate) fn new(node: Node, hub: HubHandle, auth: Arc<Auth>) -> SocketOwner {
-        let expiries = Expiries::start(hub.clone(), Arc::clone(node.clock()));
-        SocketOwner { node, hub, auth, expiries }
+    pub(crate) fn new(node: Node, hub: HubHandle) -> SocketOwner {
+        SocketOwner { node, hub }
     }
 
     fn call(
@@ -137,15 +134,12 @@ impl SocketOwner {
     ) {
         let CallMessage { id, method, params, key } = message;
         let kind = object.kind();
-        let caller = Caller { user: session.user.clone(), session: Some(session.id) };
+        let caller = session.caller();
         let mut new_id = (self.node.clock().now(), Random::system());
         let bound = Some(object.key());
-        let resolved = self.may_call(session, kind, &method).and_then(|()| {
-            let key = key.map(IdempotencyKey::new).transpose()?;
+        let resolved = key.map(IdempotencyKey::new).transpose().and_then(|key| {
             let request = Request { method: &method, params, bound, caller, key };
-            let resolved = kind.resolve(request, &mut new_id)?;
-            self.may_list(socket.id(), &resolved)?;
-            Ok(resolved)
+            kind.resolve(request, &mut new_id)
         });
         let resolved = match resolved {
             Ok(resolved) => resolved,
@@ -167,44 +161,43 @@ impl SocketOwner {
         }
     }
 
-    /// Whether the socket's user may use a method. One that does not exist is refused elsewhere.
-    fn may_call(&self, session: &Session, kind: &Kind, method: &str) -> Result<(), Error> {
-        let Some(method) = kind.method(method) else { return Ok(()) };
-        let (user, access) = (session.user.as_deref(), Access::of(method));
-        self.auth.admit(user, kind, access).map_err(|denial| denial.error())
-    }
-
-    /// Whether the socket's token is for all that a call is about. It is for the socket's object.
-    fn may_list(&self, socket: SocketId, call: &Resolved) -> Result<(), Error> {
-        match call {
-            Resolved::Listing(_) if !self.expiries.covers_kind(socket) => {
-                Err(self.auth.deny(Denial::Object).error())
-            }
-            Resolved::Listing(_) | Resolved::Object { .. } => Ok(()),
-        }
-    }
-
-    /// Lets a socket go on with a newer token of the same user.
-    fn renew(&self, socket: &mut SocketCx<'_, SocketSession>, token: &str) {
-        let id = socket.id();
-        let SocketSession::Object { object, session, .. } = socket.session() else { return };
-        let user = session.user.as_deref();
-        let answer = match self.auth.renew(user, token, object.kind(), object.key()) {
-            Ok(identity) => {
-                self.expiries.insert(id, object.kind().name(), &identity);
-                session.user = Some(Arc::clone(&identity.user));
-                frames::authorized(identity.expires_at)
-            }
-            Err(denial) => frames::error(None, &denial.error()),
-        };
-        send(socket, &answer);
-    }
-
     /// Sends the answer of a call to the socket it came from, after the events it must follow.
     fn reply(&self, socket: SocketId, id: CallId) -> Reply {
         let hub = self.hub.clone();
         Reply::new(move |answered: Answered| {
             let frames = text_frame(&frames::answer(&id, &answered));
+            hub.send(ToHub::Direct { socket, frames, after: answered.tail.get(), settles: 1 });
+        })
+    }
+
+    /// A message that the object's kind may know.
+    fn hear(
+        &self,
+        socket: &mut SocketCx<'_, SocketSession>,
+        object: &ObjectRef,
+        session: &Session,
+        name: &str,
+        fields: Value,
+    ) {
+        let heard = object.kind().hear(name, session, fields);
+        match heard.unwrap_or_else(|| Err(frames::unknown_type())) {
+            Ok(Heard::Relay(relay)) => self.node.relay(object, relay),
+            Ok(Heard::Object(message)) => {
+                socket.await_answer();
+                self.node.message(object, message, self.settlement(socket.id()));
+            }
+            Err(err) => send(socket, &frames::error(None, &err)),
+        }
+    }
+
+    /// Tells a socket if its message failed.
+    fn settlement(&self, socket: SocketId) -> Reply {
+        let hub = self.hub.clone();
+        Reply::new(move |answered: Answered| {
+            let frames = match &answered.result {
+                Ok(_) => Bytes::new(),
+                Err(err) => text_frame(&frames::error(None, err)),
+            };
             hub.send(ToHub::Direct { socket, frames, after: answered.tail.get(), settles: 1 });
         })
     }
@@ -232,10 +225,7 @@ impl Owner for SocketOwner {
     fn opened(&self, socket: SocketId, session: &mut SocketSession) {
         let SocketSession::Object { object, session, start, .. } = session else { return };
         let Some(start) = start.take() else { return };
-        let Start { since, filter, identity, says_resumed } = *start;
-        if let Some(identity) = identity {
-            self.expiries.insert(socket, object.kind().name(), &identity);
-        }
+        let Start { since, filter, comes_back, watches, says_resumed } = *start;
         let mut mask = u128::MAX;
         if let Some(filter) = filter {
             mask = filter.mask.0;
@@ -243,8 +233,9 @@ impl Owner for SocketOwner {
             let frames = text_frame(&frames::filtered(&filter.names, offset));
             self.hub.send(ToHub::Direct { socket, frames, after: 0, settles: 0 });
         }
-        let session = session.clone();
-        self.node.attach(object, socket, Attach { session, since, mask, says_resumed });
+        let arrival = Arrival { session: session.clone(), comes_back, watches };
+        let knows = Knowledge { since, mask, says_resumed };
+        *session = self.node.attach(object, socket, arrival, knows);
     }
 
     fn message(&self, socket: &mut SocketCx<'_, SocketSession>, text: &str) {
@@ -258,8 +249,10 @@ impl Owner for SocketOwner {
                 send(socket, &pong);
             }
             Ok(ClientMessage::Filter(message)) => self.filter(socket, &object, message.events),
-            Ok(ClientMessage::Auth(message)) => self.renew(socket, &message.token),
             Ok(ClientMessage::Call(message)) => self.call(socket, &object, &session, message),
+            Ok(ClientMessage::OfKind { name, fields }) => {
+                self.hear(socket, &object, &session, &name, fields);
+            }
             Err(bad) => send(socket, &frames::error(bad.id.as_ref(), &bad.err)),
         }
     }
@@ -279,10 +272,9 @@ impl Owner for SocketOwner {
     }
 
     fn closed(&self, socket: SocketId, session: SocketSession, cause: CloseCause) {
-        if let SocketSession::Object { object, .. } = &session {
+        if let SocketSession::Object { object, session, .. } = &session {
             tracing::debug!(%socket, key = %object.key(), cause = cause.as_str(), "socket closed");
-            self.expiries.remove(socket);
-            self.node.detach(object, socket);
+            self.node.detach(object, socket, session, cause);
         }
     }
 }

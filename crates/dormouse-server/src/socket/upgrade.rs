@@ -30,7 +30,7 @@ impl UpgradeService {
     }
 
     async fn upgrade(self, request: Request, framed: Framed<Connection, h1::Codec>) {
-        let accepted = self.check(&request).await;
+        let accepted = self.check(&request);
         // A client that is gone needs no answer; there is nothing else that could fail.
         match accepted {
             Ok((handshake, accept)) => {
@@ -46,10 +46,7 @@ impl UpgradeService {
     }
 
     /// Everything that can be wrong, before the object hears of it.
-    async fn check(
-        &self,
-        request: &Request,
-    ) -> Result<(Handshake, Accept<SocketSession>), Problem> {
+    fn check(&self, request: &Request) -> Result<(Handshake, Accept<SocketSession>), Problem> {
         let head = request.head();
         if let Some(arrival) = request.conn_data::<Arrival>() {
             arrival.complete();
@@ -58,10 +55,7 @@ impl UpgradeService {
             .origins
             .check(head)
             .map_err(|err| Problem::new(err.status(), "FORBIDDEN", err.to_string()))?;
-        let destination = route::find(&self.door, &head.uri)?;
-        let query = head.uri.query().unwrap_or_default();
-        let visitor = self.door.auth.visitor(head.headers(), query).await;
-        let mut accept = destination.accept(&self.door, visitor)?;
+        let mut accept = route::find(&self.door, &head.uri)?.accept(&self.door.node);
         admit(&self.door, &mut accept.session, head.peer_addr)?;
         let handshake = Handshake::check(head).map_err(|err| {
             let code = if err.status() == actix_http::StatusCode::UPGRADE_REQUIRED {

@@ -65,7 +65,9 @@ impl<O: Owner> Driver<O> {
             ToHub::Direct { socket: id, frames, after, settles } => {
                 let Some(socket) = self.sockets.get_mut(id) else { return };
                 socket.settle_answers(settles, &mut self.env);
-                socket.push_direct(frames, after, &mut self.env);
+                if !frames.is_empty() {
+                    socket.push_direct(frames, after, &mut self.env);
+                }
             }
             ToHub::Close { socket: id, code, reason } => {
                 let Some(socket) = self.sockets.get_mut(id) else { return };

@@ -169,7 +169,7 @@ fn joinable(batches: &[Batch]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::batch::BatchBuilder;
+    use crate::batch::{BatchBuilder, To};
 
     use super::*;
 
@@ -178,7 +178,7 @@ mod tests {
         let json = "x".repeat(bytes);
         match offset {
             Some(offset) => builder.log(offset, 0, &json),
-            None => builder.lossy(None, &json),
+            None => builder.lossy(To::Everyone, &json),
         };
         builder.finish()
     }

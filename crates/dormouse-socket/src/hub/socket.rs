@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
+use crate::batch::Reader;
 use crate::close::{CloseCode, Flood};
 use crate::decoder::{Decoder, Limits};
 use crate::form::Form;
@@ -54,6 +55,7 @@ pub(crate) struct Socket<S> {
     pub(super) seen: Mark,
     pub(super) phase: Phase,
     takes_binary: bool,
+    watches: bool,
     form: Form,
     is_touched: bool,
     is_watched: bool,
@@ -116,6 +118,7 @@ pub(super) struct Start<S> {
     pub(super) filter: EventMask,
     pub(super) offset: u64,
     pub(super) takes_binary: bool,
+    pub(super) watches: bool,
     pub(super) form: Form,
 }
 
@@ -140,6 +143,7 @@ impl<S> Socket<S> {
             seen: 0,
             phase: Phase::Open,
             takes_binary: start.takes_binary,
+            watches: start.watches,
             form: start.form,
             is_touched: false,
             is_watched: false,
@@ -158,6 +162,10 @@ impl<S> Socket<S> {
 
     pub(crate) fn topic(&self) -> TopicId {
         self.topic
+    }
+
+    fn reader(&self) -> Reader {
+        Reader { id: self.id, watches: self.watches }
     }
 
     pub(crate) fn offset(&self) -> u64 {

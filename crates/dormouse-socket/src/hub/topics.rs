@@ -121,7 +121,7 @@ impl Topics {
 
 #[cfg(test)]
 mod tests {
-    use crate::batch::BatchBuilder;
+    use crate::batch::{BatchBuilder, To};
 
     use super::*;
 
@@ -146,7 +146,7 @@ mod tests {
         let (topic, other) = (TopicId(7), TopicId(8));
         let batch = || {
             let mut builder = BatchBuilder::new();
-            builder.lossy(None, "x");
+            builder.lossy(To::Everyone, "x");
             builder.finish()
         };
         for (topic, slot) in [(topic, 10), (topic, 11), (other, 12)] {

@@ -1,6 +1,8 @@
 //! permessage-deflate between a hub and clients that agreed on it.
 
-use dormouse_socket::{Batch, BatchBuilder, CloseCause, HubConfig, ProtocolError, SocketId, ToHub};
+use dormouse_socket::{
+    Batch, BatchBuilder, CloseCause, HubConfig, ProtocolError, SocketId, To, ToHub,
+};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 use crate::client::{Client, DEFLATED_BINARY, DEFLATED_TEXT, Got, PING, PONG, TEXT, masked_frame};
@@ -163,7 +165,7 @@ async fn an_event_is_the_same_for_all_and_compressed_only_for_those_who_agreed()
     }
     let large = format!("1 {}", "large ".repeat(100));
     let mut batch = BatchBuilder::new();
-    batch.log(1, 0, &large).log(2, 0, "2 small").lossy(Some(first_id), "0 not for the first");
+    batch.log(1, 0, &large).log(2, 0, "2 small").lossy(To::Except(first_id), "0 not for the first");
 
     rig.handle.send(ToHub::Publish { topic: TOPIC, batch: batch.finish() });
 

@@ -1,7 +1,7 @@
 //! What is published, and to whom.
 
 use dormouse_socket::{
-    Accept, Batch, BatchBuilder, EventMask, HubConfig, SocketId, ToHub, TopicId, text_frame,
+    Accept, Batch, BatchBuilder, EventMask, HubConfig, SocketId, To, ToHub, TopicId, text_frame,
 };
 
 use crate::client::Client;
@@ -125,7 +125,7 @@ async fn transient_events_pass_every_filter_but_not_the_excepted_socket() {
     other.send_text("filter 0").await;
     other.receive_text().await;
     let mut builder = BatchBuilder::new();
-    builder.lossy(Some(typist_id), "typing").lossy(None, "online");
+    builder.lossy(To::Except(typist_id), "typing").lossy(To::Everyone, "online");
 
     rig.handle.send(ToHub::Publish { topic: TOPIC, batch: builder.finish() });
 

@@ -83,7 +83,10 @@ async fn upgrade(
             let upgraded =
                 switch_protocols(framed, handshake, subprotocol, handshake.deflate()).await?;
             let (topic, filter) = (TopicId(1), EventMask::ALL);
-            hub.accept(upgraded, Accept { topic, filter, from: 0, binary: false, session: () });
+            hub.accept(
+                upgraded,
+                Accept { topic, filter, from: 0, binary: false, watches: false, session: () },
+            );
             return Ok(());
         }
     };

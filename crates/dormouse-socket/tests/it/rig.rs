@@ -228,7 +228,14 @@ impl Rig {
 
 /// Text only, all events, nothing known.
 pub(crate) fn accept() -> Accept<u32> {
-    Accept { topic: TOPIC, filter: EventMask::ALL, from: 0, binary: false, session: 0 }
+    Accept {
+        topic: TOPIC,
+        filter: EventMask::ALL,
+        from: 0,
+        binary: false,
+        watches: false,
+        session: 0,
+    }
 }
 
 /// Numbers below a bound, from a seed that is not zero.

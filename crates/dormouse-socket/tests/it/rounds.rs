@@ -1,6 +1,6 @@
 //! Many sockets of one topic, which get what is published some at a time.
 
-use dormouse_socket::{BatchBuilder, HubConfig, SocketId, ToHub};
+use dormouse_socket::{BatchBuilder, HubConfig, SocketId, To, ToHub};
 
 use crate::client::Client;
 use crate::rig::{Log, Rig, TOPIC, seeded};
@@ -44,7 +44,7 @@ impl Room {
     fn publish_lossy(&mut self) {
         let text = format!("lossy {}", self.published.len());
         let mut builder = BatchBuilder::new();
-        builder.lossy(None, &text);
+        builder.lossy(To::Everyone, &text);
         self.rig.handle.send(ToHub::Publish { topic: TOPIC, batch: builder.finish() });
         self.published.push(text);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dormouse_socket::{
-    BatchBuilder, CloseCause, CloseCode, HubConfig, SocketId, ToHub, text_frame,
+    BatchBuilder, CloseCause, CloseCode, HubConfig, SocketId, To, ToHub, text_frame,
 };
 
 use crate::client::{Client, Got};
@@ -73,7 +73,7 @@ async fn direct_frames_of_a_slow_reader_keep_and_follow_their_events() {
     let mut log = Log::default();
     let (mut slow, id) = attach_slow(&mut rig, &log).await;
     let mut transient = BatchBuilder::new();
-    transient.lossy(None, "transient");
+    transient.lossy(To::Everyone, "transient");
     let transient = transient.finish();
 
     publish_until_behind(&mut rig, &mut log).await;
@@ -98,7 +98,7 @@ async fn a_slow_reader_gets_the_newest_of_each_key_and_the_log_whole() {
     let (mut fast, _) = rig.attach().await;
     let move_to = |name: &str, x: u32| {
         let mut builder = BatchBuilder::new();
-        builder.latest(name.into(), None, &format!("{name} at {x}"));
+        builder.latest(name.into(), To::Everyone, &format!("{name} at {x}"));
         ToHub::Publish { topic: TOPIC, batch: builder.finish() }
     };
     publish_until_behind(&mut rig, &mut log).await;
@@ -137,14 +137,18 @@ async fn an_event_by_key_that_found_the_kernel_full_is_replaced_by_the_next() {
     while rig.handle.stats().read().queue_bytes == 0 {
         sent += 1;
         let mut builder = BatchBuilder::new();
-        builder.lossy(None, &filler).latest("ada".into(), None, &format!("ada at {sent}"));
+        builder.lossy(To::Everyone, &filler).latest(
+            "ada".into(),
+            To::Everyone,
+            &format!("ada at {sent}"),
+        );
         rig.handle.send(ToHub::Publish { topic: TOPIC, batch: builder.finish() });
         rig.settle().await;
     }
 
     for x in sent + 1..=sent + 50 {
         let mut builder = BatchBuilder::new();
-        builder.latest("ada".into(), None, &format!("ada at {x}"));
+        builder.latest("ada".into(), To::Everyone, &format!("ada at {x}"));
         rig.handle.send(ToHub::Publish { topic: TOPIC, batch: builder.finish() });
         rig.settle().await;
     }
@@ -165,7 +169,7 @@ async fn a_close_comes_after_what_waited_by_key() {
     let (mut slow, id) = attach_slow(&mut rig, &log).await;
     publish_until_behind(&mut rig, &mut log).await;
     let mut builder = BatchBuilder::new();
-    builder.latest("ada".into(), None, "ada at 1");
+    builder.latest("ada".into(), To::Everyone, "ada at 1");
 
     rig.handle.send(ToHub::Publish { topic: TOPIC, batch: builder.finish() });
     rig.handle.send(ToHub::Close { socket: id, code: CloseCode::RESTART, reason: String::new() });

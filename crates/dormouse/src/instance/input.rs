@@ -19,11 +19,24 @@ pub struct Call {
     pub(crate) fingerprint: Option<Fingerprint>,
 }
 
+/// A message of a client that is no call, from [`Kind::hear`](crate::Kind::hear).
+#[derive(Clone, Debug)]
+pub struct ClientMessage {
+    /// The message's place in its kind.
+    pub(crate) message: usize,
+    /// A JSON object without `type`.
+    pub(crate) fields: Value,
+    /// Who sent it.
+    pub session: Session,
+}
+
 /// A socket that connects.
 #[derive(Clone, Debug)]
 pub struct Attach {
     /// Its session.
     pub session: Session,
+    /// Whether it says that it was here before and the session table does not know it.
+    pub is_stranger: bool,
     /// What it already knows, if it comes back.
     pub since: Option<Since>,
     /// Which event types it wants, a bit each; see [`EventTypes::mask`](crate::EventTypes::mask).

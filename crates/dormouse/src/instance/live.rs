@@ -14,14 +14,14 @@ use crate::error::{Error, ErrorCode};
 use crate::event_log::LogLimits;
 use crate::idempotency::Fingerprint;
 use crate::instance::Resident;
-use crate::instance::input::{Attach, Call, Refill};
+use crate::instance::input::{Attach, Call, ClientMessage, Refill};
 use crate::instance::outcome::{Attached, Effect, Fired, Outcome};
 use crate::job::Finished;
 use crate::methods::{Handler, Methods};
 use crate::object::Object;
 use crate::outbox::DeadLetter;
 use crate::parcel::{Message, Parcel, Receipt, Refused};
-use crate::session::Caller;
+use crate::session::{Caller, Session};
 
 /// Most events that one step of trimming deletes: about a millisecond.
 const TRIM_EVENTS_MAX: u64 = 256;
@@ -88,9 +88,28 @@ impl<O: Object> Resident for Live<O> {
         }
     }
 
+    fn message(&mut self, message: ClientMessage) -> Outcome<()> {
+        let ClientMessage { message, fields, session } = message;
+        let methods = Arc::clone(&self.methods);
+        let Some(message) = methods.messages.get(message) else {
+            return self.outcome(Err(Error::internal("a message that the kind does not have")));
+        };
+        self.write(session.caller(), |object, cx| (message.run)(object, cx, &session, fields))
+    }
+
+    fn closed(&mut self, session: &Session) -> Outcome<()> {
+        match self.methods.closed {
+            Some(run) => self.write(session.caller(), |object, cx| run(object, cx, session)),
+            None => self.outcome(Ok(())),
+        }
+    }
+
     fn attach(&mut self, attach: &Attach) -> Outcome<Attached> {
-        let caller = Caller { user: attach.session.user.clone(), session: Some(attach.session.id) };
-        self.read(caller, |object, cx| {
+        let effects = match self.connected(&attach.session, attach.is_stranger) {
+            Ok(effects) => effects,
+            Err(err) => return self.outcome(Err(err)),
+        };
+        let attached = self.read(attach.session.caller(), |object, cx| {
             let resumable = attach
                 .since
                 .as_ref()
@@ -99,14 +118,15 @@ impl<O: Object> Resident for Live<O> {
                 Some(since) => resume(cx, attach, since.offset),
                 None => start_over(object, cx, &attach.session),
             }
-        })
+        });
+        Outcome { effects, ..attached }
     }
 
     fn refill(&mut self, refill: &Refill) -> Outcome<Attached> {
-        let caller = Caller { user: refill.session.user.clone(), session: Some(refill.session.id) };
-        self.read(caller, |object, cx| {
+        self.read(refill.session.caller(), |object, cx| {
             if cx.log.covers(refill.after) {
-                Ok(Attached { direct: None, page: page_after(cx, refill.after)? })
+                let page = page_after(cx, refill.after)?;
+                Ok(Attached { direct: None, page, presence_version: None })
             } else {
                 start_over(object, cx, &refill.session)
             }
@@ -289,6 +309,19 @@ impl<O: Object> Live<O> {
         }
     }
 
+    /// A session has connected: what was noted about it before a restart comes back, and the kind is
+    /// told.
+    fn connected(&mut self, session: &Session, is_stranger: bool) -> Result<Vec<Effect>, Error> {
+        if is_stranger && self.cx.file.exists() {
+            self.transaction(Access::Read, session.caller(), |_, cx| cx.restore(session))?;
+        }
+        let Some(run) = self.methods.connected else { return Ok(Vec::new()) };
+        // Connecting never creates an object.
+        let access = if self.cx.file.exists() { Access::Write } else { Access::Read };
+        let run = |object: &mut O, cx: &mut Cx<O>| run(object, cx, session);
+        self.transaction(access, session.caller(), run).map(|((), effects)| effects)
+    }
+
     /// Runs a handler that may write, unless it was run before under the same key: then the answer
     /// is that of the first time.
     fn write_once(
@@ -339,8 +372,8 @@ impl<O: Object> Live<O> {
                     return Ok((value, effects));
                 }
                 Err(err) => {
-                    self.is_broken |= matches!(err, StoreError::Sqlite(_));
-                    err.into()
+                    self.is_broken |= err.is_fault();
+                    err
                 }
             },
             Ok(Err(err)) => {

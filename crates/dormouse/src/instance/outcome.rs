@@ -1,10 +1,8 @@
 //! What comes out of a handler.
 
-use std::sync::Arc;
-
 use dormouse_store::{Epoch, Position, Timestamp};
 
-use crate::catch_up::splice;
+use crate::encoded_event::EncodedEvent;
 use crate::error::Error;
 use crate::event_log::Offset;
 use crate::job::Job;
@@ -18,6 +16,8 @@ pub struct Attached {
     pub direct: Option<String>,
     /// The events after it.
     pub page: Page,
+    /// Which [version](crate::Online::version) of who is present `direct` shows, if it does.
+    pub presence_version: Option<u64>,
 }
 
 /// A run of events from the log.
@@ -77,6 +77,26 @@ pub enum Effect {
         /// Who gets it.
         audience: Audience,
     },
+    /// A frame for one session, after the events of the log up to `after`.
+    Direct {
+        /// Whose.
+        session: SessionId,
+        /// The JSON text.
+        json: String,
+        /// What the session must have seen before.
+        after: Offset,
+        /// Which [version](crate::Online::version) of who is present it shows, if it does.
+        presence_version: Option<u64>,
+    },
+    /// The end of a session's socket, once it has got what came before.
+    Close {
+        /// Whose.
+        session: SessionId,
+        /// The code of the close frame.
+        code: u16,
+        /// The reason in it.
+        reason: String,
+    },
     /// Messages for another object. Whoever carries them calls
     /// [`Instance::settle`](crate::Instance::settle) in the end.
     Send(Parcel),
@@ -92,40 +112,4 @@ pub enum Audience {
     Everyone,
     /// All but the sockets of one session.
     Except(SessionId),
-}
-
-/// An event as sockets see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EncodedEvent {
-    /// What becomes of it when a reader is behind.
-    pub class: EventClass,
-    /// The JSON text; an event of the log has its `offset` in it.
-    pub json: String,
-}
-
-/// What becomes of an event when a reader is behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventClass {
-    /// It is read from the log later.
-    Log {
-        /// Its place there.
-        offset: Offset,
-        /// Its type's place in the kind's [`EventTypes`](crate::EventTypes); `None` for a type that
-        /// an older version of the kind wrote. No filter hides that.
-        type_index: Option<u8>,
-    },
-    /// It waits until a later one of the same key takes its place.
-    Latest {
-        /// What it is the latest of.
-        key: Arc<str>,
-    },
-    /// It is dropped.
-    Lossy,
-}
-
-impl EncodedEvent {
-    pub(crate) fn logged(offset: Offset, type_index: Option<u8>, body: &str) -> EncodedEvent {
-        let json = splice(body, &format!(r#""offset":{}"#, offset.get()));
-        EncodedEvent { class: EventClass::Log { offset, type_index }, json }
-    }
 }

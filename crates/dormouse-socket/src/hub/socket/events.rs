@@ -153,7 +153,7 @@ impl<S> Socket<S> {
             former.and_then(|outgoing| outgoing.former_filter(offset)).unwrap_or(self.filter)
         };
         let mut frames = 0;
-        for run in batch.runs(self.id, from, after, filter_at) {
+        for run in batch.runs(self.reader(), from, after, filter_at) {
             frames += run.frames;
             self.push_events(batch, run.bytes, env);
         }
@@ -162,8 +162,8 @@ impl<S> Socket<S> {
 
     /// Keeps the events from the byte `from` on that wait by key.
     fn put_latest(&mut self, batch: &Batch, from: usize, env: &mut Env) -> u64 {
-        let (id, now) = (self.id, env.now);
-        let mut latest = batch.latest(id, from).peekable();
+        let now = env.now;
+        let mut latest = batch.latest(self.reader(), from).peekable();
         if latest.peek().is_none() {
             return 0;
         }
