@@ -397,5 +397,5 @@ async fn a_page_may_send_a_key_and_read_whether_the_answer_is_a_replay() {
     assert!(allowed.to_ascii_lowercase().contains("idempotency-key"), "{preflight:?}");
     assert!(is_replay(&answer));
     let exposed = answer.response.header("access-control-expose-headers").unwrap_or_default();
-    assert_eq!(exposed, "idempotent-replay, retry-after");
+    assert_eq!(exposed, "idempotent-replay, retry-after, www-authenticate");
 }

@@ -15,6 +15,10 @@
 //! | several counters | `counter::counters_are_isolated_from_each_other` |
 
 mod arrows;
+mod auth;
+mod auth_attacks;
+mod auth_keys;
+mod auth_sockets;
 mod bounds;
 mod counter;
 mod crash;

@@ -199,8 +199,15 @@ async fn serving_other_machines_without_tokens_needs_a_word() {
         let silent = Server::builder().flag("--listen", listen).refuse().await;
         let said = Server::builder().flag("--listen", listen).flag("--auth", "open").refuse().await;
 
+        let with_key = Server::builder()
+            .flag("--listen", listen)
+            .env("DORMOUSE_AUTH_SECRET", "0123456789abcdef0123456789abcdef")
+            .refuse()
+            .await;
+
         assert_refused(&silent, USAGE, &["--auth open", listen]);
         assert_refused(&said, FAILURE, &[listen]);
+        assert_refused(&with_key, FAILURE, &[listen]);
     }
 }
 
@@ -217,11 +224,11 @@ async fn serving_without_tokens_is_said_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_secret_that_would_not_be_used_is_refused() {
-    let secret = "0123456789abcdef0123456789abcdef";
+async fn a_secret_that_is_too_short_is_refused_and_not_shown() {
+    for secret in ["", "0123456789abcdef0123456789abcde"] {
+        let finished = Server::builder().env("DORMOUSE_AUTH_SECRET", secret).refuse().await;
 
-    let finished = Server::builder().env("DORMOUSE_AUTH_SECRET", secret).refuse().await;
-
-    assert_refused(&finished, USAGE, &["DORMOUSE_AUTH_SECRET"]);
-    assert!(!finished.stderr.contains(secret));
+        assert_refused(&finished, USAGE, &["DORMOUSE_AUTH_SECRET", "32 bytes"]);
+        assert!(secret.is_empty() || !finished.stderr.contains(secret));
+    }
 }

@@ -1,8 +1,10 @@
 //! `dormouse` with more kinds: `faulty`, which does everything a kind must not do, `account`, which
-//! shows every message that is lost or doubled, and `board`, whose events are of every class.
+//! shows every message that is lost or doubled, `board`, whose events are of every class, and `diary`,
+//! which is for users only.
 
 mod account;
 mod board;
+mod diary;
 mod faulty;
 
 use std::process::ExitCode;
@@ -12,6 +14,7 @@ use dormouse_kinds::{Counter, Note};
 
 use crate::account::Account;
 use crate::board::Board;
+use crate::diary::Diary;
 use crate::faulty::Faulty;
 
 fn main() -> ExitCode {
@@ -21,6 +24,7 @@ fn main() -> ExitCode {
         .and_then(Kinds::register::<Faulty>)
         .and_then(Kinds::register::<Account>)
         .and_then(Kinds::register::<Board>)
+        .and_then(Kinds::register::<Diary>)
         .expect("the kinds are valid");
     dormouse_server::run(kinds)
 }

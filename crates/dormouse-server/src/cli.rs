@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::auth::{AuthError, KeyError, TokenArgs};
 use crate::settings::{ServeArgs, SettingsError};
 use crate::tls::TlsError;
 
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Repair(RepairArgs),
     /// Write what clients of this program's kinds say and hear, as TypeScript.
     Types(TypesArgs),
+    /// Make a token for development, with the secret of the server.
+    Token(TokenArgs),
 }
 
 #[derive(Debug, Args)]
@@ -114,7 +117,10 @@ pub(crate) fn refuse(err: &clap::Error) -> ExitCode {
 /// Prints why a command failed, as one line.
 pub(crate) fn report(err: &anyhow::Error) -> ExitCode {
     print_error(&format!("error: {err:#}"));
-    let is_usage = err.is::<SettingsError>() || err.is::<TlsError>();
+    let is_usage = err.is::<SettingsError>()
+        || err.is::<TlsError>()
+        || err.is::<AuthError>()
+        || err.is::<KeyError>();
     if is_usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
 }
 

@@ -15,6 +15,7 @@ use dormouse_node::Node;
 use dormouse_socket::OriginRules;
 
 use crate::admission::Admission;
+use crate::auth::Auth;
 use crate::documents::Documents;
 use crate::settings::Durability;
 
@@ -34,6 +35,7 @@ pub(crate) struct FrontDoor {
     /// Whether sockets may agree on compression.
     pub(crate) compression: bool,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) auth: Arc<Auth>,
     /// Set when the server begins to stop.
     pub(crate) is_draining: Arc<AtomicBool>,
 }

@@ -7,10 +7,12 @@ mod cli;
 mod settings;
 
 mod descriptors;
+mod file_watch;
 mod serve;
 mod signals;
 
 mod admission;
+mod auth;
 mod http;
 mod rpc;
 mod socket;
@@ -44,6 +46,7 @@ pub fn run(kinds: Kinds) -> ExitCode {
         Some(Command::Check(args)) => objects::check(&args),
         Some(Command::Repair(args)) => objects::repair(&args),
         Some(Command::Types(args)) => documents::run(&args, &kinds),
+        Some(Command::Token(args)) => auth::make_token(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -87,7 +87,21 @@ fn hubs(door: &FrontDoor, families: &mut Vec<MetricFamily>) {
     let closed = closed.into_iter().map(|(cause, n)| counter_metric(n, &[("cause", cause)]));
     let refused =
         door.admission.refused().map(|(reason, n)| counter_metric(n, &[("reason", reason)]));
+    let fetches = door.auth.refreshes().counts();
+    let denied = door.auth.refused().map(|(reason, n)| counter_metric(n, &[("reason", reason)]));
     families.extend([
+        family(
+            "dormouse_auth_refused_total",
+            "Requests refused for want of a token, of a valid one or of a permission, by reason.",
+            MetricType::COUNTER,
+            denied.collect(),
+        ),
+        family(
+            "dormouse_jwks_fetches_total",
+            "Fetches of sets of keys, by result.",
+            MetricType::COUNTER,
+            fetches.map(|(result, n)| counter_metric(n, &[("result", result)])).to_vec(),
+        ),
         gauge("dormouse_sockets_open", "Open sockets.", sum(|hub| hub.sockets_open)),
         counter(
             "dormouse_sockets_opened_total",

@@ -30,6 +30,8 @@ pub(crate) async fn handle(
     hub: web::Data<HubOfWorker>,
 ) -> HttpResponse {
     let path = request.match_info().get("path").unwrap_or_default().to_owned();
+    // Before the body is read: it can be large.
+    let visitor = door.auth.visitor(request.headers(), request.query_string()).await;
     let body = match read_body(request.headers(), payload).await {
         Ok(body) => body,
         Err(err) => return respond_error(&err, Some(&path)),
@@ -49,7 +51,7 @@ pub(crate) async fn handle(
         && let [call] = calls.as_slice()
         && let Ok(Procedure::Subscription { kind }) = names.find(&door.node, &call.path)
     {
-        return subscription::open(&request, kind, call, &door, &hub);
+        return subscription::open(&request, kind, call, visitor, &door, &hub);
     }
     let wants_lines = lines::are_wanted(request.headers());
     if wants_lines && !parsed.is_batch {
@@ -57,6 +59,6 @@ pub(crate) async fn handle(
             Error::bad_request("Streaming requests must be batched (you can do a batch of 1)");
         return respond_error(&err, Some(&path));
     }
-    let calls = calls::start_all(&door.node, names, parsed);
+    let calls = calls::start_all(&door, names, &visitor, parsed);
     if wants_lines { lines::respond(calls.started) } else { calls.answer().await }
 }

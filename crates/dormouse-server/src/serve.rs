@@ -15,13 +15,16 @@ use dormouse_store::{Store, StoreOptions};
 use tracing_subscriber::EnvFilter;
 
 use crate::admission::Admission;
+use crate::auth::{Auth, KeyFetches, KeyReloads};
 use crate::cli;
 use crate::descriptors::{self, Budget};
 use crate::documents::Documents;
 use crate::http::FrontDoor;
 use crate::objects::control;
 use crate::serve::listen::Workers;
-use crate::settings::{Durability, LogFormat, ServeArgs, Settings, SettingsError};
+use crate::settings::{
+    AuthMode, AuthSettings, Durability, LogFormat, ServeArgs, Settings, SettingsError,
+};
 use crate::signals::StopSignals;
 use crate::tls::{Reloads, Tls};
 
@@ -53,11 +56,24 @@ async fn serve(
         let reloads = Reloads::install(Arc::clone(tls)).context("cannot wait for SIGHUP")?;
         actix_rt::spawn(reloads.run());
     }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let auth = Arc::new(Auth::new(settings.auth.clone(), &kinds, Arc::clone(&clock))?);
+    if !auth.keys().is_empty() {
+        let reloads =
+            KeyReloads::install(Arc::clone(auth.keys())).context("cannot wait for SIGHUP")?;
+        actix_rt::spawn(reloads.run());
+    }
+    let fetches = KeyFetches::new(auth.keys(), auth.refreshes());
+    if let Some(mut fetches) = fetches.context("keys cannot be fetched")? {
+        // A server that is started again beside the one that gives out keys must not depend on who is
+        // first: it serves without these keys, and goes on trying.
+        fetches.fetch().await;
+        actix_rt::spawn(fetches.run());
+    }
     // Before the data folder: a port that is taken is the cheaper thing to find out.
     let listener = listen::bind(settings.listen)
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr().context("cannot read the address that was bound")?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let store = open_store(&settings, &clock)?;
 
     let (hubs, inboxes): (Vec<_>, Vec<HubInbox>) = (0..settings.workers)
@@ -78,6 +94,7 @@ async fn serve(
         echo: settings.echo,
         compression: settings.compression,
         admission: Arc::new(Admission::new(settings.limits.admission(budget.sockets_max))),
+        auth,
         is_draining: Arc::new(AtomicBool::new(false)),
     };
     let control = control::start(&settings.data, node.clone())
@@ -154,8 +171,19 @@ fn announce(address: std::net::SocketAddr, settings: &Settings) -> Result<(), an
         %address,
         data = %settings.data.display(),
         durability = settings.durability.as_str(),
-        "serving without tokens: everybody who reaches this address may call"
+        "serving"
     );
+    let AuthSettings { mode, keys, .. } = &settings.auth;
+    if keys.is_empty() {
+        tracing::info!("serving without tokens: everybody who reaches this address may call");
+    } else if *mode == Some(AuthMode::Open) {
+        tracing::info!(
+            keys = keys.len(),
+            "open: kinds without a policy of their own need no token"
+        );
+    } else {
+        tracing::info!(keys = keys.len(), "kinds without a policy of their own need a token");
+    }
     if settings.allow_origin.is_empty() && !settings.listen.ip().is_loopback() {
         tracing::warn!(
             "no page may call, not even the one served here: name the origins with --allow-origin"

@@ -1,17 +1,24 @@
 //! Settings: from flags, environment and a TOML file, in that order.
 
+mod auth;
+mod file;
 mod limits;
 
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::auth::SECRET_BYTES_MIN;
 use crate::tls::TlsFiles;
 
+use self::auth::AUTH_SECRET_VARIABLE;
+use self::file::{DurationText, File};
+
+pub(crate) use self::auth::{AuthMode, AuthSettings};
 pub(crate) use self::limits::{LimitArgs, Limits};
 
 /// The flags of `serve`. Each can also be set in the environment and in the settings file, under
@@ -38,9 +45,11 @@ pub(crate) struct ServeArgs {
     /// [default: fsync].
     #[arg(long, env = "DORMOUSE_DURABILITY")]
     pub(crate) durability: Option<Durability>,
-    /// `open`: serve without tokens on an address that is not loopback.
+    /// `open`: kinds that the settings file says nothing about need no token, also on an address that
+    /// is not loopback. Keys are in DORMOUSE_AUTH_SECRET (HS256, at least 32 bytes) and in the settings
+    /// file [default: no token without a key, a token with one].
     #[arg(long, env = "DORMOUSE_AUTH")]
-    pub(crate) auth: Option<Auth>,
+    pub(crate) auth: Option<AuthMode>,
     /// An origin whose pages may connect, such as `https://app.example`; may be given several
     /// times [default: pages of this machine, when serving on loopback].
     #[arg(long, env = "DORMOUSE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
@@ -107,14 +116,6 @@ impl Durability {
     }
 }
 
-/// Who may call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Auth {
-    /// Everybody who reaches the address.
-    Open,
-}
-
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -132,6 +133,7 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) data: PathBuf,
     pub(crate) durability: Durability,
+    pub(crate) auth: AuthSettings,
     /// Empty: the rule for loopback.
     pub(crate) allow_origin: Vec<String>,
     pub(crate) idle_timeout: Duration,
@@ -163,12 +165,14 @@ pub(crate) enum SettingsError {
     #[error("`{name}` must be {bound}")]
     Range { name: &'static str, bound: &'static str },
     #[error(
-        "{listen} can be reached from other machines and no tokens are configured; \
-         listen on 127.0.0.1, or say `--auth open` if everybody may call"
+        "{listen} can be reached from other machines and no key for tokens is configured; \
+         listen on 127.0.0.1, set DORMOUSE_AUTH_SECRET, or say `--auth open` if everybody may call"
     )]
     OpenToOthers { listen: SocketAddr },
-    #[error("DORMOUSE_AUTH_SECRET is set, but this version cannot check tokens yet; unset it")]
-    Tokens,
+    #[error("{AUTH_SECRET_VARIABLE} must have at least {SECRET_BYTES_MIN} bytes")]
+    Secret,
+    #[error("`auth`: {0}")]
+    Auth(String),
     #[error("the environment has {0}, which is not a setting; see `dormouse serve --help`")]
     Variable(String),
     #[error("`{set}` is set and `{missing}` is not: TLS needs both")]
@@ -183,51 +187,6 @@ pub(crate) enum SettingsError {
          `objects_resident_max`"
     )]
     Descriptors { limit: u64, reserved: u64, sockets: u64, objects: u64 },
-}
-
-/// The settings file. Names are those of the flags with underscores.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    listen: Option<SocketAddr>,
-    tls_certificate: Option<PathBuf>,
-    tls_key: Option<PathBuf>,
-    data: Option<PathBuf>,
-    durability: Option<Durability>,
-    auth: Option<Auth>,
-    allow_origin: Option<Vec<String>>,
-    idle_timeout: Option<DurationText>,
-    objects_resident_max: Option<usize>,
-    sockets_max: Option<usize>,
-    workers: Option<usize>,
-    lanes: Option<usize>,
-    message_bytes_max: Option<usize>,
-    heartbeat_interval: Option<DurationText>,
-    drain_window: Option<DurationText>,
-    sockets_per_address_max: Option<u32>,
-    sockets_per_user_max: Option<u32>,
-    sockets_per_object_max: Option<u32>,
-    connections_per_second_max: Option<u32>,
-    messages_per_second_max: Option<u32>,
-    bytes_per_second_max: Option<u64>,
-    handshake_timeout: Option<DurationText>,
-    slow_reader_timeout: Option<DurationText>,
-    echo: Option<bool>,
-    compression: Option<bool>,
-    log_format: Option<LogFormat>,
-    log: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
-struct DurationText(Duration);
-
-impl TryFrom<String> for DurationText {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<DurationText, String> {
-        duration(&text).map(DurationText)
-    }
 }
 
 /// What the name of every setting in the environment begins with.
@@ -270,6 +229,7 @@ impl Settings {
             )?,
             data: args.data.or(file.data).unwrap_or_else(|| PathBuf::from("./data")),
             durability: args.durability.or(file.durability).unwrap_or(Durability::Fsync),
+            auth: AuthSettings::resolve(args.auth, file.auth)?,
             allow_origin: args.allow_origin.or(file.allow_origin).unwrap_or_default(),
             idle_timeout: either(args.idle_timeout, file.idle_timeout, Duration::from_secs(10)),
             objects_resident_max: args.objects_resident_max.or(file.objects_resident_max),
@@ -292,18 +252,16 @@ impl Settings {
             log_format: args.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
             log: args.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
         };
-        settings.check(args.auth.or(file.auth))?;
+        settings.check()?;
         Ok(settings)
     }
 
-    fn check(&self, auth: Option<Auth>) -> Result<(), SettingsError> {
-        if std::env::var_os("DORMOUSE_AUTH_SECRET").is_some() {
-            return Err(SettingsError::Tokens);
-        }
+    fn check(&self) -> Result<(), SettingsError> {
         if let Some(name) = unknown_variable(std::env::vars_os().map(|(name, _)| name)) {
             return Err(SettingsError::Variable(name));
         }
-        if !self.listen.ip().is_loopback() && auth != Some(Auth::Open) {
+        let is_meant = self.auth.mode == Some(AuthMode::Open) || !self.auth.keys.is_empty();
+        if !self.listen.ip().is_loopback() && !is_meant {
             return Err(SettingsError::OpenToOthers { listen: self.listen });
         }
         let ranges = [
@@ -327,18 +285,6 @@ impl Settings {
     }
 }
 
-impl File {
-    fn read(path: &Path) -> Result<File, SettingsError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text).map_err(|err| {
-            let at = err.span().map(|span| place(&text, span.start)).unwrap_or_default();
-            let what = format!("{at}{}", err.message().replace('\n', " "));
-            SettingsError::File { path: path.to_owned(), what }
-        })
-    }
-}
-
 fn tls_files(
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
@@ -356,32 +302,6 @@ fn tls_files(
     }
 }
 
-impl File {
-    fn limits(&self) -> LimitArgs {
-        LimitArgs {
-            sockets_per_address_max: self.sockets_per_address_max,
-            sockets_per_user_max: self.sockets_per_user_max,
-            sockets_per_object_max: self.sockets_per_object_max,
-            connections_per_second_max: self.connections_per_second_max,
-            messages_per_second_max: self.messages_per_second_max,
-            bytes_per_second_max: self.bytes_per_second_max,
-            handshake_timeout: self.handshake_timeout.map(|text| text.0),
-            slow_reader_timeout: self.slow_reader_timeout.map(|text| text.0),
-        }
-    }
-}
-
-/// Which line of a settings file an error is in, and which setting stands there.
-fn place(text: &str, at: usize) -> String {
-    let before = &text[..at];
-    let number = before.matches('\n').count() + 1;
-    let line = &text[before.rfind('\n').map_or(0, |end| end + 1)..];
-    match line.lines().next().and_then(|line| line.split_once('=')) {
-        Some((name, _)) => format!("line {number}, `{}`: ", name.trim()),
-        None => format!("line {number}: "),
-    }
-}
-
 /// The first variable that is named like a setting and is none. Unsaid, a slip of the pen in a name
 /// would leave the default in force.
 fn unknown_variable(names: impl Iterator<Item = OsString>) -> Option<String> {
@@ -389,16 +309,17 @@ fn unknown_variable(names: impl Iterator<Item = OsString>) -> Option<String> {
     let is_known = |name: &str| {
         command.get_arguments().any(|argument| argument.get_env() == Some(OsStr::new(name)))
     };
-    names
-        .filter_map(|name| name.into_string().ok())
-        .find(|name| name.starts_with(VARIABLE_PREFIX) && !is_known(name))
+    names.filter_map(|name| name.into_string().ok()).find(|name| {
+        name.starts_with(VARIABLE_PREFIX) && name != AUTH_SECRET_VARIABLE && !is_known(name)
+    })
 }
 
 fn either(flag: Option<Duration>, file: Option<DurationText>, default: Duration) -> Duration {
     flag.or(file.map(|text| text.0)).unwrap_or(default)
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration as people write it.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|err| format!("{err}; write it like `10s` or `500ms`"))
 }
 
@@ -466,7 +387,7 @@ mod tests {
     fn an_address_for_others_needs_a_word() {
         let listen = Some(SocketAddr::from(([0, 0, 0, 0], 80)));
         let silent = ServeArgs { listen, ..ServeArgs::default() };
-        let said = ServeArgs { auth: Some(Auth::Open), ..silent.clone() };
+        let said = ServeArgs { auth: Some(AuthMode::Open), ..silent.clone() };
 
         assert!(matches!(Settings::resolve(&silent), Err(SettingsError::OpenToOthers { .. })));
         assert!(Settings::resolve(&said).is_ok());

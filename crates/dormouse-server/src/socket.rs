@@ -2,6 +2,7 @@
 
 mod admit;
 pub(crate) mod event_stream;
+mod expiry;
 mod frames;
 mod owner;
 pub(crate) mod route;

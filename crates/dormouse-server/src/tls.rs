@@ -4,21 +4,17 @@
 //! belong to a configuration, so no client resumes a session with a certificate that was replaced.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{self, Instant, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// How often it is looked whether a file has changed.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+use crate::file_watch::FileWatch;
 
 /// The only protocol that is offered. Sockets and event streams take their connection out of HTTP,
 /// which HTTP/2 could not give.
@@ -106,56 +102,33 @@ impl Tls {
     }
 }
 
-/// Waits for SIGHUP, and looks at the files now and then.
+/// Reads certificate and key again when they change.
 #[derive(Debug)]
 pub(crate) struct Reloads {
     tls: Arc<Tls>,
-    hang_up: Signal,
-    seen: Stamps,
+    watch: FileWatch,
 }
 
 impl Reloads {
-    /// Takes SIGHUP over from the operating system's default, which would end the process.
+    /// Begins to watch both files.
     ///
     /// # Errors
     ///
-    /// The handler cannot be installed.
+    /// SIGHUP cannot be waited for.
     pub(crate) fn install(tls: Arc<Tls>) -> io::Result<Reloads> {
-        let seen = stamps(&tls.files);
-        Ok(Reloads { hang_up: signal(SignalKind::hangup())?, seen, tls })
+        let files = vec![tls.files.certificate.clone(), tls.files.key.clone()];
+        Ok(Reloads { watch: FileWatch::install(files)?, tls })
     }
 
     /// Reloads on each SIGHUP and after each change. Never ends.
     pub(crate) async fn run(mut self) {
-        let mut look = time::interval_at(Instant::now() + LOOK_INTERVAL, LOOK_INTERVAL);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let is_asked = tokio::select! {
-                asked = self.hang_up.recv() => asked.is_some(),
-                _ = look.tick() => false,
-            };
-            let now = stamps(&self.tls.files);
+            self.watch.changed().await;
             // Where one file was exchanged and the other not yet, the pair is refused, and the second
             // change tries again.
-            if is_asked || now != self.seen {
-                self.seen = now;
-                self.tls.reload();
-            }
+            self.tls.reload();
         }
     }
-}
-
-/// What tells one content of a file from another without reading it.
-type Stamp = Option<(SystemTime, u64)>;
-
-type Stamps = [Stamp; 2];
-
-fn stamps(files: &TlsFiles) -> Stamps {
-    let stamp = |path: &Path| {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
-    };
-    [stamp(&files.certificate), stamp(&files.key)]
 }
 
 fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {

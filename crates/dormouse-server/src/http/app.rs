@@ -31,6 +31,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             }),
         )
         .route("/ws/{rest:.*}", web::get().to(plain_get_of_a_socket))
+        .route("/channel/{rest:.*}", web::get().to(plain_get_of_a_socket))
         .route("/sse/{rest:.*}", web::to(event_stream::open))
         .route("/echo", web::get().to(plain_get_of_a_socket))
         .default_service(web::to(not_found));
@@ -38,10 +39,16 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 
 /// A plain GET on a socket's address: says why a handshake there fails, or that one is needed.
 async fn plain_get_of_a_socket(request: HttpRequest, door: web::Data<FrontDoor>) -> HttpResponse {
-    let admitted = route::find(&door, request.uri()).and_then(|destination| {
-        let session = destination.accept(&door.node).session;
-        would_admit(&door, &session, request.peer_addr()).map_err(Problem::from)
-    });
+    let admitted = route::find(&door, request.uri());
+    let admitted = match admitted {
+        Ok(destination) => {
+            let visitor = door.auth.visitor(request.headers(), request.query_string()).await;
+            destination.accept(&door, visitor).and_then(|accept| {
+                would_admit(&door, &accept.session, request.peer_addr()).map_err(Problem::from)
+            })
+        }
+        Err(problem) => Err(problem),
+    };
     match admitted {
         Ok(()) => route::upgrade_required().respond(),
         Err(problem) => problem.respond(),

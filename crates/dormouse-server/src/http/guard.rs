@@ -90,7 +90,7 @@ fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("idempotent-replay, retry-after"),
+        HeaderValue::from_static("idempotent-replay, retry-after, www-authenticate"),
     );
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
 }

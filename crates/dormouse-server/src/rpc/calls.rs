@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{self, HeaderValue};
 use dormouse::{
-    Call, Caller, Error, ErrorCode, IdempotencyKey, Kind, MethodKind, Offset, Random, Request,
-    Resolved,
+    Call, Caller, Error, ErrorCode, IdempotencyKey, Kind, Offset, Random, Request, Resolved,
 };
 use dormouse_node::{Answered, Node, Reply};
+use serde_json::Value;
 use tokio::sync::oneshot;
 
+use crate::auth::{Access, Denial, Scope, Visitor, challenge};
+use crate::http::FrontDoor;
 use crate::rpc::envelope::{IDEMPOTENT_REPLAY, error_body, http_status, respond, result_body};
 use crate::rpc::names::{Names, Procedure};
 use crate::rpc::request::{RpcCall, RpcRequest, Verb};
@@ -19,6 +21,8 @@ use crate::rpc::request::{RpcCall, RpcRequest, Verb};
 /// The calls of a request, which all run at the same time.
 pub(super) struct Calls {
     is_batch: bool,
+    /// What a 401 says about the token.
+    challenge: HeaderValue,
     /// Each beside its path.
     pub(super) started: Vec<(String, Started)>,
 }
@@ -43,20 +47,25 @@ pub(super) struct Answer {
 }
 
 /// Starts all calls of a request. One that cannot be started is answered at once.
-pub(super) fn start_all(node: &Node, names: Names, request: RpcRequest) -> Calls {
+pub(super) fn start_all(
+    door: &FrontDoor,
+    names: Names,
+    visitor: &Visitor,
+    request: RpcRequest,
+) -> Calls {
     let RpcRequest { verb, is_batch, calls } = request;
     let mut listings = Vec::new();
     let started = calls
         .into_iter()
         .map(|RpcCall { path, input, key }| {
-            let begun =
-                input.and_then(|input| start(node, names, verb, &path, input, key, &mut listings));
+            let begun = find(&door.node, names, verb, &path)
+                .and_then(|method| start(door, visitor, method, input, key, &mut listings));
             let started = begun.unwrap_or_else(|err| Started::Done(Err(err)));
             (path, started)
         })
         .collect();
     if !listings.is_empty() {
-        let store = node.store().clone();
+        let store = door.node.store().clone();
         // One thread for all listings of a request, so that a batch of them takes no more.
         actix_rt::task::spawn_blocking(move || {
             for Listing { kind, call, sender } in listings {
@@ -66,7 +75,7 @@ pub(super) fn start_all(node: &Node, names: Names, request: RpcRequest) -> Calls
             }
         });
     }
-    Calls { is_batch, started }
+    Calls { is_batch, challenge: challenge(visitor.is_refused()), started }
 }
 
 impl Calls {
@@ -90,7 +99,11 @@ impl Calls {
             bodies.push(body);
         }
         let body = if self.is_batch { format!("[{}]", bodies.join(",")) } else { bodies.concat() };
-        let mut response = respond(status.unwrap_or(StatusCode::OK), body);
+        let status = status.unwrap_or(StatusCode::OK);
+        let mut response = respond(status, body);
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, self.challenge);
+        }
         if are_replays {
             response.headers_mut().insert(IDEMPOTENT_REPLAY, HeaderValue::from_static("true"));
         }
@@ -98,39 +111,60 @@ impl Calls {
     }
 }
 
-fn start(
-    node: &Node,
-    names: Names,
-    verb: Verb,
-    path: &str,
-    input: Option<serde_json::Value>,
-    key: Option<IdempotencyKey>,
-    listings: &mut Vec<Listing>,
-) -> Result<Started, Error> {
+/// A method that the request may use.
+struct Method<'a> {
+    kind: &'a Arc<Kind>,
+    name: &'a str,
+    access: Access,
+}
+
+fn find<'a>(node: &'a Node, names: Names, verb: Verb, path: &'a str) -> Result<Method<'a>, Error> {
     let (kind, name, method) = match names.find(node, path)? {
         Procedure::Method { kind, name, method } => (kind, name, method),
         Procedure::Subscription { .. } => return Err(not_a_call(verb, path)),
     };
-    if verb == Verb::Get && matches!(method, MethodKind::Mutation | MethodKind::Creation) {
+    let access = Access::of(method);
+    if verb == Verb::Get && access == Access::Write {
         let message = format!("Unsupported GET-request to mutation procedure at path \"{path}\"");
         return Err(Error::new(ErrorCode::MethodNotSupported, message));
     }
-    let caller = Caller::default();
-    let request = Request { method: name, params: input, bound: None, caller, key };
-    let mut new_id = (node.clock().now(), Random::system());
-    match kind.resolve(request, &mut new_id)? {
+    Ok(Method { kind, name, access })
+}
+
+fn start(
+    door: &FrontDoor,
+    visitor: &Visitor,
+    method: Method<'_>,
+    input: Result<Option<Value>, Error>,
+    key: Option<IdempotencyKey>,
+    listings: &mut Vec<Listing>,
+) -> Result<Started, Error> {
+    let Method { kind, name, access } = method;
+    let denied = |denial: Denial| denial.error();
+    let user = visitor.user().map_err(denied)?;
+    door.auth.admit(user.map(Arc::as_ref), kind, access).map_err(denied)?;
+    let caller = Caller { user: user.cloned(), session: None };
+    let request = Request { method: name, params: input?, bound: None, caller, key };
+    let mut new_id = (door.node.clock().now(), Random::system());
+    let resolved = kind.resolve(request, &mut new_id)?;
+    door.auth.cover(visitor, kind, scope_of(&resolved)).map_err(denied)?;
+    let (sender, receiver) = oneshot::channel();
+    match resolved {
         Resolved::Object { key, call } => {
-            let (sender, receiver) = oneshot::channel();
-            let object = node.object(kind, &key);
+            let object = door.node.object(kind, &key);
             // A client that is gone does not need its answer.
-            node.call(&object, call, Reply::new(|answered| _ = sender.send(answered)));
-            Ok(Started::Waiting(receiver))
+            door.node.call(&object, call, Reply::new(|answered| _ = sender.send(answered)));
         }
-        Resolved::Listing(call) => {
-            let (sender, receiver) = oneshot::channel();
-            listings.push(Listing { kind: Arc::clone(kind), call, sender });
-            Ok(Started::Waiting(receiver))
-        }
+        Resolved::Listing(call) => listings.push(Listing { kind: Arc::clone(kind), call, sender }),
+    }
+    Ok(Started::Waiting(receiver))
+}
+
+/// Which objects a call is about.
+fn scope_of(resolved: &Resolved) -> Scope<'_> {
+    match resolved {
+        Resolved::Object { key, .. } => Scope::One(key.id()),
+        Resolved::Listing(_) => Scope::All,
     }
 }
 

@@ -12,6 +12,7 @@ use dormouse_socket::{Accept, Convention};
 use serde_json::{Map, Value};
 
 use crate::admission::Refusal;
+use crate::auth::Visitor;
 use crate::http::FrontDoor;
 use crate::rpc::envelope::error_shape;
 use crate::rpc::request::RpcCall;
@@ -30,10 +31,11 @@ pub(super) fn open(
     request: &HttpRequest,
     kind: &Arc<Kind>,
     call: &RpcCall,
+    visitor: Visitor,
     door: &FrontDoor,
     hub: &HubOfWorker,
 ) -> HttpResponse {
-    match accept(request, kind, call, door) {
+    match accept(request, kind, call, visitor, door) {
         Ok(accept) => event_stream::begin(request, hub, accept, Convention::Trpc),
         Err(err) => {
             let error = error_shape(&err, Some(&call.path));
@@ -50,6 +52,7 @@ fn accept(
     request: &HttpRequest,
     kind: &Arc<Kind>,
     call: &RpcCall,
+    visitor: Visitor,
     door: &FrontDoor,
 ) -> Result<Accept<SocketSession>, Error> {
     if door.is_draining.load(Ordering::Acquire) {
@@ -76,7 +79,7 @@ fn accept(
         .or(named);
     let (kind, convention) = (Arc::clone(kind), Convention::Trpc);
     let route = ObjectRoute { since, convention, ..ObjectRoute::to(kind, key) };
-    let mut accept = route.accept(&door.node);
+    let mut accept = route.accept(door, visitor).map_err(|denial| denial.error())?;
     admit(door, &mut accept.session, request.peer_addr()).map_err(refused)?;
     Ok(accept)
 }

@@ -81,7 +81,7 @@ pub(crate) fn start(listener: TcpListener, workers: Workers) -> io::Result<Serve
                 .pop()
                 .expect("there is an inbox for each worker, and a worker starts once");
             let hub = door.node.hubs()[usize::from(inbox.index().0)].clone();
-            let owner = SocketOwner::new(door.node.clone(), hub);
+            let owner = SocketOwner::new(door.node.clone(), hub, Arc::clone(&door.auth));
             let hub = Hub::start(inbox, hub_config.clone(), owner);
             let admission = Arc::clone(&door.admission);
             let app = App::new()

@@ -57,7 +57,11 @@ pub(crate) async fn open(
         return head().body(COME_BACK);
     }
     let convention = route.convention;
-    let mut accept = route.accept(&door.node);
+    let visitor = door.auth.visitor(request.headers(), request.query_string()).await;
+    let mut accept = match route.accept(&door, visitor) {
+        Ok(accept) => accept,
+        Err(denial) => return denial.problem().respond(),
+    };
     let admitted = if is_head {
         would_admit(&door, &accept.session, request.peer_addr())
     } else {

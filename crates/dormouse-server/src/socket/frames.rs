@@ -1,5 +1,7 @@
 //! What sockets say and hear beside events: calls, results, filters, pings, errors.
 
+use std::fmt;
+
 use dormouse::{Error, Timestamp};
 use dormouse_node::Answered;
 use serde::Deserialize;
@@ -12,6 +14,7 @@ use crate::json::{self, JsonError};
 pub(crate) enum ClientMessage {
     Ping,
     Filter(FilterMessage),
+    Auth(AuthMessage),
     Call(CallMessage),
     /// Of a type that the object's kind may know.
     OfKind {
@@ -27,6 +30,19 @@ pub(crate) enum ClientMessage {
 #[serde(deny_unknown_fields)]
 pub(crate) struct FilterMessage {
     pub(crate) events: Vec<String>,
+}
+
+/// `{"type":"auth","token"}`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuthMessage {
+    pub(crate) token: String,
+}
+
+impl fmt::Debug for AuthMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthMessage").finish_non_exhaustive()
+    }
 }
 
 /// `{"type":"call","id","method","params","key"}`
@@ -78,6 +94,9 @@ pub(crate) fn parse(text: &str) -> Result<ClientMessage, BadMessage> {
         Some(Value::String(name)) if name == "filter" => {
             decode(fields).map(ClientMessage::Filter).map_err(BadMessage::of)
         }
+        Some(Value::String(name)) if name == "auth" => {
+            decode(fields).map(ClientMessage::Auth).map_err(BadMessage::of)
+        }
         Some(Value::String(name)) if name == "call" => {
             let id = fields.get("id").and_then(|id| CallId::deserialize(id).ok());
             decode(fields).map(ClientMessage::Call).map_err(|err| BadMessage { id, err })
@@ -121,6 +140,11 @@ pub(crate) fn pong(now: Timestamp, offset: u64) -> String {
 /// The answer to a filter.
 pub(crate) fn filtered(events: &[String], offset: u64) -> String {
     json!({ "type": "filtered", "events": events, "offset": offset }).to_string()
+}
+
+/// The answer to a newer token that was taken.
+pub(crate) fn authorized(expires_at: Timestamp) -> String {
+    json!({ "type": "authorized", "expiresAt": expires_at }).to_string()
 }
 
 /// The answer to a call: its result, which is JSON already, or why there is none.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dormouse::{
-    Heard, IdempotencyKey, Offset, Random, Refill, Request, Resolved, Session, SessionId, Since,
-    Timestamp,
+    Error, Heard, IdempotencyKey, Kind, Offset, Random, Refill, Request, Resolved, Session,
+    SessionId, Since, Timestamp,
 };
 use dormouse_node::{Answered, Arrival, Knowledge, Node, ObjectRef, Reply};
 use dormouse_socket::{
@@ -15,6 +15,8 @@ use dormouse_socket::{
 use serde_json::Value;
 
 use crate::admission::{AddressBlock, Admission, Applicant, Refusal};
+use crate::auth::{Access, Auth, Denial, Identity};
+use crate::socket::expiry::Expiries;
 use crate::socket::frames::{self, CallId, CallMessage, ClientMessage};
 use crate::socket::route::Filter;
 
@@ -22,6 +24,8 @@ use crate::socket::route::Filter;
 pub(crate) struct SocketOwner {
     node: Node,
     hub: HubHandle,
+    auth: Arc<Auth>,
+    expiries: Expiries,
 }
 
 /// What a hub keeps for each socket.
@@ -55,6 +59,8 @@ pub(crate) struct Start {
     pub(crate) comes_back: Option<SessionId>,
     /// Whether it is told who is present.
     pub(crate) watches: bool,
+    /// Of its token, if it has one.
+    pub(crate) identity: Option<Identity>,
     /// Whether it is told when it can go on where it stopped.
     pub(crate) says_resumed: bool,
 }
@@ -65,9 +71,10 @@ impl SocketSession {
     /// It has no seat yet: see [`admit`](Self::admit).
     pub(crate) fn new(object: ObjectRef, joined_at: Timestamp, start: Start) -> SocketSession {
         let id = SessionId::from_random(Random::system().bytes());
+        let user = start.identity.as_ref().map(|identity| Arc::clone(&identity.user));
         SocketSession::Object {
             object,
-            session: Session { id, user: None, joined_at },
+            session: Session { id, user, joined_at },
             seat: Seat::default(),
             start: Some(Box::new(start)),
         }
@@ -121,8 +128,10 @@ impl Drop for SocketSession {
 }
 
 impl SocketOwner {
-    pub(crate) fn new(node: Node, hub: HubHandle) -> SocketOwner {
-        SocketOwner { node, hub }
+    /// Also starts what ends the sockets whose tokens expire. Must be called on the hub's thread.
+    pub(crate) fn new(node: Node, hub: HubHandle, auth: Arc<Auth>) -> SocketOwner {
+        let expiries = Expiries::start(hub.clone(), Arc::clone(node.clock()));
+        SocketOwner { node, hub, auth, expiries }
     }
 
     fn call(
@@ -137,9 +146,12 @@ impl SocketOwner {
         let caller = session.caller();
         let mut new_id = (self.node.clock().now(), Random::system());
         let bound = Some(object.key());
-        let resolved = key.map(IdempotencyKey::new).transpose().and_then(|key| {
+        let resolved = self.may_call(session, kind, &method).and_then(|()| {
+            let key = key.map(IdempotencyKey::new).transpose()?;
             let request = Request { method: &method, params, bound, caller, key };
-            kind.resolve(request, &mut new_id)
+            let resolved = kind.resolve(request, &mut new_id)?;
+            self.may_list(socket.id(), &resolved)?;
+            Ok(resolved)
         });
         let resolved = match resolved {
             Ok(resolved) => resolved,
@@ -159,6 +171,39 @@ impl SocketOwner {
                 });
             }
         }
+    }
+
+    /// Whether the socket's user may use a method. One that does not exist is refused elsewhere.
+    fn may_call(&self, session: &Session, kind: &Kind, method: &str) -> Result<(), Error> {
+        let Some(method) = kind.method(method) else { return Ok(()) };
+        let (user, access) = (session.user.as_deref(), Access::of(method));
+        self.auth.admit(user, kind, access).map_err(|denial| denial.error())
+    }
+
+    /// Whether the socket's token is for all that a call is about. It is for the socket's object.
+    fn may_list(&self, socket: SocketId, call: &Resolved) -> Result<(), Error> {
+        match call {
+            Resolved::Listing(_) if !self.expiries.covers_kind(socket) => {
+                Err(self.auth.deny(Denial::Object).error())
+            }
+            Resolved::Listing(_) | Resolved::Object { .. } => Ok(()),
+        }
+    }
+
+    /// Lets a socket go on with a newer token of the same user.
+    fn renew(&self, socket: &mut SocketCx<'_, SocketSession>, token: &str) {
+        let id = socket.id();
+        let SocketSession::Object { object, session, .. } = socket.session() else { return };
+        let user = session.user.as_deref();
+        let answer = match self.auth.renew(user, token, object.kind(), object.key()) {
+            Ok(identity) => {
+                self.expiries.insert(id, object.kind().name(), &identity);
+                session.user = Some(Arc::clone(&identity.user));
+                frames::authorized(identity.expires_at)
+            }
+            Err(denial) => frames::error(None, &denial.error()),
+        };
+        send(socket, &answer);
     }
 
     /// Sends the answer of a call to the socket it came from, after the events it must follow.
@@ -225,7 +270,10 @@ impl Owner for SocketOwner {
     fn opened(&self, socket: SocketId, session: &mut SocketSession) {
         let SocketSession::Object { object, session, start, .. } = session else { return };
         let Some(start) = start.take() else { return };
-        let Start { since, filter, comes_back, watches, says_resumed } = *start;
+        let Start { since, filter, comes_back, watches, identity, says_resumed } = *start;
+        if let Some(identity) = identity {
+            self.expiries.insert(socket, object.kind().name(), &identity);
+        }
         let mut mask = u128::MAX;
         if let Some(filter) = filter {
             mask = filter.mask.0;
@@ -249,6 +297,7 @@ impl Owner for SocketOwner {
                 send(socket, &pong);
             }
             Ok(ClientMessage::Filter(message)) => self.filter(socket, &object, message.events),
+            Ok(ClientMessage::Auth(message)) => self.renew(socket, &message.token),
             Ok(ClientMessage::Call(message)) => self.call(socket, &object, &session, message),
             Ok(ClientMessage::OfKind { name, fields }) => {
                 self.hear(socket, &object, &session, &name, fields);
@@ -274,6 +323,7 @@ impl Owner for SocketOwner {
     fn closed(&self, socket: SocketId, session: SocketSession, cause: CloseCause) {
         if let SocketSession::Object { object, session, .. } = &session {
             tracing::debug!(%socket, key = %object.key(), cause = cause.as_str(), "socket closed");
+            self.expiries.remove(socket);
             self.node.detach(object, socket, session, cause);
         }
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use actix_http::{StatusCode, Uri};
 use actix_web::http::header::{self, HeaderValue};
 use dormouse::{EventTypes, Key, Kind, Offset, SessionId, Since};
-use dormouse_node::Node;
 use dormouse_socket::{Accept, Convention, EventMask, TopicId};
 use percent_encoding::percent_decode_str;
 
+use crate::auth::{Access, Denial, Scope, Visitor};
 use crate::http::{FrontDoor, Problem};
 use crate::socket::owner::{SocketSession, Start};
 
@@ -38,6 +38,9 @@ pub(crate) struct ObjectRoute {
     pub(crate) convention: Convention,
 }
 
+/// The kind that has addresses of its own.
+const CHANNEL_KIND: &str = "channel";
+
 /// Sockets of `/echo` belong to no object.
 const ECHO_TOPIC: TopicId = TopicId(0);
 
@@ -57,7 +60,11 @@ pub(crate) fn find(door: &FrontDoor, uri: &Uri) -> Result<Destination, Problem> 
     if uri.path() == "/echo" && door.echo {
         return Ok(Destination::Echo);
     }
-    object(door, uri, "/ws/").map(|route| Destination::Object(Box::new(route)))
+    let route = match channel(uri.path()) {
+        Some(id) => object(door, CHANNEL_KIND, id, uri),
+        None => named(door, uri, "/ws/"),
+    };
+    route.map(|route| Destination::Object(Box::new(route)))
 }
 
 /// Finds out whose events an address of server-sent events gives.
@@ -66,11 +73,16 @@ pub(crate) fn find(door: &FrontDoor, uri: &Uri) -> Result<Destination, Problem> 
 ///
 /// As [`find`].
 pub(crate) fn find_stream(door: &FrontDoor, uri: &Uri) -> Result<ObjectRoute, Problem> {
-    object(door, uri, "/sse/")
+    named(door, uri, "/sse/")
+}
+
+/// The id in `/channel/<id>/websocket`, which is the same as `/ws/channel/<id>`.
+fn channel(path: &str) -> Option<&str> {
+    path.strip_prefix("/channel/")?.strip_suffix("/websocket")
 }
 
 /// Reads `<prefix><kind>/<id>` and its query.
-fn object(door: &FrontDoor, uri: &Uri, prefix: &str) -> Result<ObjectRoute, Problem> {
+fn named(door: &FrontDoor, uri: &Uri, prefix: &str) -> Result<ObjectRoute, Problem> {
     let path = uri.path();
     let (kind_name, id) =
         path.strip_prefix(prefix).and_then(|rest| rest.split_once('/')).ok_or_else(|| {
@@ -79,6 +91,10 @@ fn object(door: &FrontDoor, uri: &Uri, prefix: &str) -> Result<ObjectRoute, Prob
                  event streams at /sse/<kind>/<id>"
             ))
         })?;
+    object(door, kind_name, id, uri)
+}
+
+fn object(door: &FrontDoor, kind_name: &str, id: &str, uri: &Uri) -> Result<ObjectRoute, Problem> {
     let kinds = door.node.kinds();
     let kind = kinds.get(kind_name).ok_or_else(|| {
         let known: Vec<&str> = kinds.names().collect();
@@ -109,17 +125,27 @@ pub(crate) fn upgrade_required() -> Problem {
 
 impl Destination {
     /// With what its socket starts.
-    pub(crate) fn accept(self, node: &Node) -> Accept<SocketSession> {
+    ///
+    /// # Errors
+    ///
+    /// The visitor may not have it.
+    pub(crate) fn accept(
+        self,
+        door: &FrontDoor,
+        visitor: Visitor,
+    ) -> Result<Accept<SocketSession>, Problem> {
         match self {
-            Destination::Object(route) => route.accept(node),
-            Destination::Echo => Accept {
+            Destination::Object(route) => {
+                route.accept(door, visitor).map_err(|denial| denial.problem())
+            }
+            Destination::Echo => Ok(Accept {
                 topic: ECHO_TOPIC,
                 filter: EventMask::ALL,
                 from: 0,
                 binary: true,
                 watches: false,
                 session: SocketSession::echo(),
-            },
+            }),
         }
     }
 }
@@ -166,7 +192,18 @@ impl ObjectRoute {
     }
 
     /// With what its socket starts.
-    pub(crate) fn accept(self, node: &Node) -> Accept<SocketSession> {
+    ///
+    /// # Errors
+    ///
+    /// The visitor may not have it. Nothing was allocated for the object.
+    pub(crate) fn accept(
+        self,
+        door: &FrontDoor,
+        visitor: Visitor,
+    ) -> Result<Accept<SocketSession>, Denial> {
+        let scope = Scope::One(self.key.id());
+        door.auth.permit(&visitor, &self.kind, Access::Read, scope)?;
+        let node = &door.node;
         let filter = self.filter.as_ref().map_or(EventMask::ALL, |filter| filter.mask);
         let from = self.since.as_ref().map_or(0, |since| since.offset.get());
         let object = node.object(&self.kind, &self.key);
@@ -175,9 +212,10 @@ impl ObjectRoute {
         // A subscription of tRPC has the events of the object, and nothing else.
         let says_resumed = self.convention == Convention::Own;
         let ObjectRoute { since, filter: named, comes_back, watches, .. } = self;
-        let start = Start { since, filter: named, comes_back, watches, says_resumed };
+        let identity = visitor.into_identity();
+        let start = Start { since, filter: named, comes_back, watches, identity, says_resumed };
         let session = SocketSession::new(object, node.clock().now(), start);
-        Accept { topic, filter, from, binary: false, watches, session }
+        Ok(Accept { topic, filter, from, binary: false, watches, session })
     }
 }
 

@@ -30,7 +30,7 @@ impl UpgradeService {
     }
 
     async fn upgrade(self, request: Request, framed: Framed<Connection, h1::Codec>) {
-        let accepted = self.check(&request);
+        let accepted = self.check(&request).await;
         // A client that is gone needs no answer; there is nothing else that could fail.
         match accepted {
             Ok((handshake, accept)) => {
@@ -46,7 +46,10 @@ impl UpgradeService {
     }
 
     /// Everything that can be wrong, before the object hears of it.
-    fn check(&self, request: &Request) -> Result<(Handshake, Accept<SocketSession>), Problem> {
+    async fn check(
+        &self,
+        request: &Request,
+    ) -> Result<(Handshake, Accept<SocketSession>), Problem> {
         let head = request.head();
         if let Some(arrival) = request.conn_data::<Arrival>() {
             arrival.complete();
@@ -55,7 +58,10 @@ impl UpgradeService {
             .origins
             .check(head)
             .map_err(|err| Problem::new(err.status(), "FORBIDDEN", err.to_string()))?;
-        let mut accept = route::find(&self.door, &head.uri)?.accept(&self.door.node);
+        let destination = route::find(&self.door, &head.uri)?;
+        let query = head.uri.query().unwrap_or_default();
+        let visitor = self.door.auth.visitor(head.headers(), query).await;
+        let mut accept = destination.accept(&self.door, visitor)?;
         admit(&self.door, &mut accept.session, head.peer_addr)?;
         let handshake = Handshake::check(head).map_err(|err| {
             let code = if err.status() == actix_http::StatusCode::UPGRADE_REQUIRED {
