@@ -9,8 +9,19 @@ use e2e::ERROR_CODES;
 const CLOSE_CODES: [u16; 10] = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013];
 
 /// Every type of message that a socket of this version sends or takes beside events.
-const MESSAGE_TYPES: [&str; 9] =
-    ["initial", "resumed", "call", "result", "error", "filter", "filtered", "ping", "pong"];
+const MESSAGE_TYPES: [&str; 11] = [
+    "initial",
+    "resumed",
+    "auth",
+    "authorized",
+    "call",
+    "result",
+    "error",
+    "filter",
+    "filtered",
+    "ping",
+    "pong",
+];
 
 /// All codes. The `match` makes a new one a compile error here.
 fn error_codes() -> [ErrorCode; 15] {

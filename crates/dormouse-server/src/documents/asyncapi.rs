@@ -28,8 +28,14 @@ pub(super) fn document(kinds: &Kinds) -> Value {
             let messages: Vec<Value> =
                 messages.keys().map(|name| message_reference(channel, name)).collect();
             let channel = json!({ "$ref": format!("#/channels/{channel}") });
-            operations
-                .insert(id, json!({ "action": action, "channel": channel, "messages": messages }));
+            let mut operation =
+                json!({ "action": action, "channel": channel, "messages": messages });
+            if kind.needs_user {
+                let scheme =
+                    |name| json!({ "$ref": format!("#/components/securitySchemes/{name}") });
+                operation["security"] = json!([scheme("bearer"), scheme("token")]);
+            }
+            operations.insert(id, operation);
         }
     }
     let schemas: Map<String, Value> =
@@ -46,7 +52,26 @@ pub(super) fn document(kinds: &Kinds) -> Value {
         "defaultContentType": "application/json",
         "channels": channels,
         "operations": operations,
-        "components": { "schemas": schemas },
+        "components": { "schemas": schemas, "securitySchemes": security_schemes() },
+    })
+}
+
+/// The places of a token. Which kinds need one is up to the server's settings, unless an operation says so.
+fn security_schemes() -> Value {
+    json!({
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "A token of the caller. Browsers send it as the subprotocol `bearer.<token>`, \
+                            beside `dormouse`.",
+        },
+        "token": {
+            "type": "httpApiKey",
+            "name": "token",
+            "in": "query",
+            "description": "The same, for event streams of browsers.",
+        },
     })
 }
 
@@ -87,6 +112,7 @@ fn query() -> Value {
             "epoch": text("The epoch that the offset belongs to."),
             "events": text("Only these types of events of the log, with commas between them."),
             "session": text("The session that the client had before."),
+            "token": text("A token of the caller, where it cannot be sent elsewhere."),
             "presence": { "enum": ["0", "1"], "description": "1: tell who is present." },
         },
     })
@@ -178,11 +204,17 @@ fn sent(kind: &KindWords) -> Map<String, Value> {
         ],
         &[],
     );
+    let authorized = frame(
+        "authorized",
+        &[("expiresAt", json!({ "type": "string", "format": "date-time" }))],
+        &[],
+    );
     let mut all = streamed(kind);
     all.extend(messages([
         ("result", "The answer to a call, after the event that it caused.", result),
         ("error", "Why a call or message was refused.", error),
         ("pong", "The answer to a ping.", pong),
+        ("authorized", "The answer to a newer token that was taken.", authorized),
     ]));
     all
 }
@@ -194,9 +226,11 @@ fn received(kind: &KindWords) -> Map<String, Value> {
         &[("events", json!({ "type": "array", "items": { "type": "string" } }))],
         &[],
     );
+    let auth = frame("auth", &[("token", text("The token."))], &[]);
     let mut all = messages([
         ("ping", "Asks whether the server is there.", frame("ping", &[], &[])),
         ("filter", "Only these types of events from now on.", filter),
+        ("auth", "A newer token of the same user, before the one in use expires.", auth),
     ]);
     all.extend(kind.methods.iter().map(call));
     all.extend(kind.messages.iter().map(|said| {

@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 use crate::documents::vocabulary::{KindWords, Vocabulary};
 use crate::rpc::Names;
 
+/// What the scheme of tokens is called.
+const BEARER: &str = "bearer";
+
 /// The whole document.
 pub(super) fn document(kinds: &Kinds) -> Value {
     let vocabulary = Vocabulary::of(kinds, SchemaSettings::draft2020_12());
@@ -15,16 +18,17 @@ pub(super) fn document(kinds: &Kinds) -> Value {
         for method in &kind.methods {
             let path = format!("/rpc/{}.{}", kind.name, method.name);
             let id = format!("{}.{}", kind.name, method.name);
-            paths.insert(path, procedure(&vocabulary, kind, method, &id));
+            paths.insert(path, secured(kind, procedure(&vocabulary, kind, method, &id)));
         }
-        paths.insert(format!("/rpc/{}.{SUBSCRIPTION}", kind.name), subscription(kind));
-        paths.insert(format!("/sse/{}/{{id}}", kind.name), event_stream(kind));
+        let (subscription, stream) = (subscription(kind), event_stream(kind));
+        paths.insert(format!("/rpc/{}.{SUBSCRIPTION}", kind.name), secured(kind, subscription));
+        paths.insert(format!("/sse/{}/{{id}}", kind.name), secured(kind, stream));
     }
     for flat in Names::flat(kinds) {
         let kind = vocabulary.kinds.iter().find(|kind| kind.name == flat.kind);
         let found = kind.and_then(|kind| Some((kind, kind.method(flat.method)?)));
         if let Some((kind, method)) = found {
-            let procedure = procedure(&vocabulary, kind, method, flat.name);
+            let procedure = secured(kind, procedure(&vocabulary, kind, method, flat.name));
             paths.insert(format!("/api/v1/{}", flat.name), procedure);
         }
     }
@@ -43,9 +47,17 @@ pub(super) fn document(kinds: &Kinds) -> Value {
             { "name": "events", "description": "What an object's sockets receive, as server-sent events." },
             { "name": "operations", "description": "The server itself." },
         ],
+        // Which of both holds for a kind is up to the server's settings.
+        "security": [{}, bearer()],
         "paths": paths,
         "components": {
             "schemas": schemas(&vocabulary),
+            "securitySchemes": { BEARER: {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "A token of the caller. Event streams of browsers send it as `?token=`.",
+            } },
             "parameters": { "IdempotencyKey": idempotency_key() },
             "responses": {
                 "RpcError": {
@@ -74,6 +86,7 @@ fn operations() -> Map<String, Value> {
             "operationId": id,
             "tags": ["operations"],
             "summary": summary,
+            "security": [],
             "responses": { "200": answer, "default": { "$ref": "#/components/responses/Problem" } },
         } })
     };
@@ -100,6 +113,22 @@ fn operations() -> Map<String, Value> {
         (path.to_owned(), operation(id, summary, content_type))
     })
     .collect()
+}
+
+/// Says of the operations of a kind that needs users that they need a token, whatever the settings.
+fn secured(kind: &KindWords, mut path: Value) -> Value {
+    if kind.needs_user
+        && let Some(operations) = path.as_object_mut()
+    {
+        for operation in operations.values_mut() {
+            operation["security"] = json!([bearer()]);
+        }
+    }
+    path
+}
+
+fn bearer() -> Value {
+    json!({ BEARER: [] })
 }
 
 /// A call of a method.
@@ -351,6 +380,16 @@ mod tests {
         let list = &document["paths"]["/rpc/note.list"]["get"]["parameters"][0];
         assert_eq!(list["required"], false);
         assert_eq!(list["content"]["application/json"]["schema"]["properties"].get("id"), None);
+    }
+
+    #[test]
+    fn a_token_may_be_needed_for_objects_and_never_for_the_server_itself() {
+        let document = built_in();
+
+        assert_eq!(document["security"], json!([{}, {"bearer": []}]));
+        assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+        assert_eq!(document["paths"]["/healthz"]["get"]["security"], json!([]));
+        assert_eq!(document["paths"]["/rpc/note.get"]["get"].get("security"), None);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) struct Vocabulary {
 pub(super) struct KindWords {
     pub(super) name: &'static str,
     pub(super) id_field: &'static str,
+    /// Whether it is only for those who have a token.
+    pub(super) needs_user: bool,
     pub(super) event: Value,
     pub(super) methods: Vec<MethodDescription>,
     /// With `type` among their fields.
@@ -64,7 +66,7 @@ impl Vocabulary {
         for kind in kinds.names().filter_map(|name| kinds.get(name)) {
             let described = kind.describe(dialect.clone());
             let names = Names::of(&described, &shared, &mut taken);
-            vocabulary.add(described, &names);
+            vocabulary.add(described, kind.needs_user(), &names);
         }
         vocabulary
     }
@@ -75,7 +77,7 @@ impl Vocabulary {
         self.types.iter().find(|named| named.name == name).map(|named| &named.schema)
     }
 
-    fn add(&mut self, described: Description, names: &Names) {
+    fn add(&mut self, described: Description, needs_user: bool, names: &Names) {
         let Description { kind, id_field, mut event, mut methods, mut messages, received, sent } =
             described;
         let received = Definitions { schemas: &received, names: &names.received };
@@ -94,7 +96,7 @@ impl Vocabulary {
             self.adopt(fields, received);
             tag(fields, name);
         }
-        self.kinds.push(KindWords { name: kind, id_field, event, methods, messages });
+        self.kinds.push(KindWords { name: kind, id_field, needs_user, event, methods, messages });
     }
 
     /// Gives references the names that types have here, and takes in the types themselves.
