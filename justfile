@@ -12,6 +12,10 @@ start *args:
 demo *args:
     scripts/demo.sh {{ args }}
 
+# Start the server on http://127.0.0.1:8094 and the chat on http://localhost:3015.
+chat *args:
+    scripts/chat.sh {{ args }}
+
 # Run all tests.
 test:
     scripts/test.sh

@@ -2,7 +2,7 @@
 # Runs all tests: formatting, lints, unit and end-to-end tests in Rust, the TypeScript client, the page and the demo in
 # Chromium, a conformance suite for WebSockets, other people's clients.
 # Installs what it needs: a C compiler, Python and Chromium from Debian, npm packages of clients/typescript,
-# examples/two-tabs, tests/browser and tests/interop, Python packages of tests/interop in .tools.
+# examples/two-tabs, examples/chat, tests/browser and tests/interop, Python packages of tests/interop in .tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset RUST_BACKTRACE # Capturing backtraces slows every error path down.
@@ -14,6 +14,7 @@ require_browser
 require_client
 require_npm_packages clients/typescript/test/react-18
 require_npm_packages examples/two-tabs
+require_npm_packages examples/chat
 require_npm_packages tests/browser
 require_npm_packages tests/interop
 require_python_packages tests/interop/requirements.txt .tools/interop
@@ -32,6 +33,7 @@ cargo build --workspace --bins --locked
 step "the TypeScript client: types, package, size, tests"
 DORMOUSE_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/dormouse") npm run --prefix clients/typescript check
 npm run --prefix examples/two-tabs typecheck
+npm run --prefix examples/chat typecheck
 
 step "browser tests"
 DORMOUSE_BIN=$(realpath "${CARGO_TARGET_DIR:-target}/debug/dormouse") npm test --prefix tests/browser

@@ -32,6 +32,7 @@ export class Server {
   #process;
   #data;
   #args;
+  #environment = ENVIRONMENT;
   #log = [];
 
   /** Where it listens, such as `http://127.0.0.1:40123`. It stays the same across restarts. */
@@ -39,7 +40,13 @@ export class Server {
 
   /** Starts one and waits until it is ready. `args` are added to those of `serve`. */
   static async start(...args) {
+    return Server.startWith({}, ...args);
+  }
+
+  /** The same with settings in the environment, such as `DORMOUSE_AUTH_SECRET`. */
+  static async startWith(settings, ...args) {
     const server = new Server();
+    server.#environment = { ...ENVIRONMENT, ...settings };
     server.#data = await mkdtemp(path.join(tmpdir(), "dormouse-browser-"));
     server.#args = args;
     await server.#spawn("127.0.0.1:0");
@@ -68,10 +75,11 @@ export class Server {
   }
 
   /** Calls a procedure over HTTP as somebody who is not a browser, and gives its result. */
-  async mutate(procedure, input) {
+  async mutate(procedure, input, token) {
+    const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
     const response = await fetch(`${this.url}/rpc/${procedure}`, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers: { "content-type": "application/json", ...authorization },
       body: JSON.stringify(input),
     });
     const { result, error } = await response.json();
@@ -98,7 +106,7 @@ export class Server {
 
   async #spawn(listen) {
     const args = ["serve", "--listen", listen, "--data", this.#data, ...this.#args];
-    this.#process = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"], env: ENVIRONMENT });
+    this.#process = spawn(BINARY, args, { stdio: ["ignore", "pipe", "pipe"], env: this.#environment });
     const child = this.#process;
     running.add(child);
     child.once("exit", () => running.delete(child));

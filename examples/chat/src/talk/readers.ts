@@ -1,0 +1,32 @@
+// How far the others have read, at the message that is the last one for each.
+
+import type { ListedMessage } from "@dormouse/client/channel";
+import type { LiveChannel } from "@dormouse/client/react";
+
+/** Somebody who has read a message, and nothing after it. */
+export interface Reader {
+  readonly userId: string;
+  readonly username: string;
+  readonly avatarUrl?: string | undefined;
+}
+
+/** The others whose newest read message this is, or is in a thread right after this. */
+export function readersByMessage({ messages, receipts, onlineUsers, me }: LiveChannel): ReadonlyMap<string, Reader[]> {
+  const people = new Map<string, Reader>();
+  for (const { userId, username, avatarUrl } of [...messages, ...onlineUsers]) {
+    people.set(userId, { userId, username, avatarUrl });
+  }
+  const places = new Map(messages.map(({ id }, index) => [id, index]));
+  const readers = new Map<string, Reader[]>();
+  for (const [userId, messageId] of receipts) {
+    const shown = lastShown(messages, places.get(messageId));
+    if (userId === me?.userId || shown === undefined) continue;
+    readers.set(shown.id, [...(readers.get(shown.id) ?? []), people.get(userId) ?? { userId, username: userId }]);
+  }
+  return readers;
+}
+
+/** The last message up to a place that is not part of a thread. */
+function lastShown(messages: readonly ListedMessage[], place: number | undefined): ListedMessage | undefined {
+  return place === undefined ? undefined : messages.slice(0, place + 1).findLast(({ threadId }) => threadId === undefined);
+}
