@@ -18,6 +18,7 @@ use crate::event_log::{EventLog, LogBounds, Offset};
 use crate::event_types::EventTypes;
 use crate::instance::{Audience, Effect};
 use crate::job::{JOBS_MAX, Job};
+use crate::kind_settings::KindSettings;
 use crate::kv::{Kv, KvMut};
 use crate::object::Object;
 use crate::outbox::{DeadLetter, Outbox, dead_letters};
@@ -52,6 +53,7 @@ pub struct Cx<O> {
     pub(crate) file: ObjectFile,
     pub(crate) log: LogBounds,
     types: Arc<EventTypes>,
+    settings: KindSettings,
     random: Random,
     summary: Option<String>,
     /// When the earliest alarm comes.
@@ -109,6 +111,26 @@ impl<O: Object> Cx<O> {
     /// On whose behalf the handler runs.
     pub fn caller(&self) -> &Caller {
         &self.handler.caller
+    }
+
+    /// What was set about this kind, of the type that [`Methods::settings`](crate::Methods::settings)
+    /// named.
+    ///
+    /// # Errors
+    ///
+    /// Let it pass with `?`: the kind named another type, or none.
+    pub fn settings<T: 'static>(&self) -> Result<&T, Error> {
+        self.settings.own().ok_or_else(|| Error::internal("the kind has named no such settings"))
+    }
+
+    /// Deletes the events of the log up to this one, for good: whoever comes back and knows less starts
+    /// over. The newest event stays.
+    ///
+    /// # Errors
+    ///
+    /// Let it pass with `?`: they could not be deleted.
+    pub fn forget_events(&mut self, up_to: Offset) -> Result<(), Error> {
+        self.log.trim_to(self.file.connection(), up_to)
     }
 
     /// The object's database.
@@ -178,7 +200,7 @@ impl<O: Object> Cx<O> {
     ///
     /// # Errors
     ///
-    /// Let it pass with `?`: the event is larger than 8 MiB, or the key longer than 256 bytes.
+    /// Let it pass with `?`: the event is larger than 8 MiB, or the key longer than 1,024 bytes.
     pub fn broadcast_latest(
         &mut self,
         key: &str,
@@ -311,6 +333,7 @@ impl<O: Object> Cx<O> {
     pub(crate) fn open(
         file: ObjectFile,
         types: Arc<EventTypes>,
+        settings: KindSettings,
         random: Random,
         now: Timestamp,
         sessions: Arc<dyn SessionView>,
@@ -336,6 +359,7 @@ impl<O: Object> Cx<O> {
             file,
             log,
             types,
+            settings,
             random,
             summary,
             next_alarm,

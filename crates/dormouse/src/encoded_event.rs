@@ -9,8 +9,8 @@ use crate::object::Event;
 /// Most bytes of one event's JSON.
 const EVENT_BYTES_MAX: usize = 8 << 20;
 
-/// Most bytes of the key of an event of which only the latest counts.
-const LATEST_KEY_BYTES_MAX: usize = 256;
+/// Most bytes of the key of an event of which only the latest counts: the longest id of a user fits.
+const LATEST_KEY_BYTES_MAX: usize = 1024;
 
 /// An event as sockets see it.
 #[derive(Clone, Debug, PartialEq, Eq)]

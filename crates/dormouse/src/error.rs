@@ -94,6 +94,16 @@ impl Error {
         Error::new(ErrorCode::BadRequest, message)
     }
 
+    /// FORBIDDEN: the caller may not.
+    pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(ErrorCode::Forbidden, message)
+    }
+
+    /// UNAUTHORIZED: nobody knows who calls.
+    pub fn unauthorized(message: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(ErrorCode::Unauthorized, message)
+    }
+
     /// NOT_FOUND: there is no such thing.
     pub fn not_found(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(ErrorCode::NotFound, message)

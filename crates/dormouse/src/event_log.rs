@@ -252,7 +252,15 @@ impl LogBounds {
 
     /// Deletes the `events` oldest events, but never the newest one.
     pub(crate) fn trim(&mut self, connection: &Connection, events: u64) -> Result<(), Error> {
-        let up_to = Offset((self.first.0 + events).min(self.tail.0) - 1);
+        self.trim_to(connection, Offset((self.first.0 + events).saturating_sub(1)))
+    }
+
+    /// Deletes the events up to this one, but never the newest one.
+    pub(crate) fn trim_to(&mut self, connection: &Connection, up_to: Offset) -> Result<(), Error> {
+        let up_to = up_to.min(Offset(self.tail.0.saturating_sub(1)));
+        if self.tail == Offset::ZERO || up_to < self.first {
+            return Ok(());
+        }
         connection.prepare_cached(DELETE_UP_TO)?.execute([up_to])?;
         if let Some((first, bytes_trimmed)) = end(connection, SELECT_FIRST)? {
             self.first = first;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::event_log::EVENT_LOG_MIGRATIONS;
 use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
 use crate::idempotency::{Fingerprint, IdempotencyKey, derived_id};
 use crate::instance::{Call, ClientMessage, Instance};
+use crate::kind_settings::KindSettings;
 use crate::kv::KV_MIGRATIONS;
 use crate::listing::Listing;
 use crate::methods::{Handler, Method, MethodKind, Methods};
@@ -70,12 +72,13 @@ pub struct Kind {
     messages: Vec<(&'static str, MakeSchema)>,
     relays: Relays,
     wants_closed: bool,
+    settings: KindSettings,
     open: OpenInstance,
     list: RunListing,
 }
 
 type OpenInstance =
-    Box<dyn Fn(&Store, &Key, Surroundings) -> Result<Instance, Error> + Send + Sync>;
+    Box<dyn Fn(&Store, &Key, &KindSettings, Surroundings) -> Result<Instance, Error> + Send + Sync>;
 type RunListing = Box<dyn Fn(&Catalog, Call) -> Result<String, Error> + Send + Sync>;
 
 /// What an object has beside its file.
@@ -166,6 +169,14 @@ pub enum KindError {
     },
 }
 
+/// Settings of a kind that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the settings of kind {kind:?}: {what}")]
+pub struct KindSettingsError {
+    kind: String,
+    what: String,
+}
+
 /// A call as a client sent it.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
@@ -220,6 +231,20 @@ impl Kinds {
         self.by_name.get(name)
     }
 
+    /// Takes what was set about a kind: the table of its name in the settings.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it. Nothing has changed.
+    pub fn configure(&mut self, name: &str, settings: Value) -> Result<(), KindSettingsError> {
+        let wrong = |what| KindSettingsError { kind: name.to_owned(), what };
+        let kind = self.by_name.get_mut(name);
+        let kind = kind.ok_or_else(|| wrong("there is no such kind".to_owned()))?;
+        let kind = Arc::get_mut(kind);
+        let kind = kind.ok_or_else(|| wrong("the kind is in use already".to_owned()))?;
+        kind.settings.set(settings).map_err(wrong)
+    }
+
     /// All names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.by_name.keys().copied()
@@ -258,7 +283,7 @@ impl Kind {
         if let Some(message) = duplicate(names) {
             return Err(KindError::Message { kind: name, message });
         }
-        let wants_closed = methods.closed.is_some();
+        let (wants_closed, settings) = (methods.closed.is_some(), methods.settings.clone());
         let methods = Arc::new(methods);
         let infos: Vec<MethodInfo> = methods.methods.iter().map(MethodInfo::of).collect();
         if let Some(method) = duplicate(infos.iter().map(|method| method.name)) {
@@ -281,6 +306,7 @@ impl Kind {
             messages,
             relays,
             wants_closed,
+            settings,
         })
     }
 
@@ -355,6 +381,11 @@ impl Kind {
     /// What the sockets of its objects are told of who is present, if they are.
     pub fn presence(&self) -> Option<&dyn AnnouncePresence> {
         self.relays.presence()
+    }
+
+    /// Most sockets of one object.
+    pub fn sockets_max(&self) -> NonZeroU32 {
+        self.settings.sockets_max
     }
 
     /// Whether an object is to be told that a session has lost its socket.
@@ -474,7 +505,7 @@ impl Kind {
         key: &Key,
         surroundings: Surroundings,
     ) -> Result<Instance, Error> {
-        (self.open)(store, key, surroundings)
+        (self.open)(store, key, &self.settings, surroundings)
     }
 
     /// Answers a listing. Blocks on the catalog.
@@ -493,9 +524,10 @@ fn open_instance<O: Object>(
     template: &Arc<Template>,
 ) -> OpenInstance {
     let (methods, types, template) = (Arc::clone(methods), Arc::clone(types), Arc::clone(template));
-    Box::new(move |store, key, Surroundings { clock, sessions }| {
+    Box::new(move |store, key, settings, Surroundings { clock, sessions }| {
         let file = store.open_object(key, &template)?;
-        let cx = Cx::open(file, Arc::clone(&types), Random::system(), clock.now(), sessions)?;
+        let (types, settings) = (Arc::clone(&types), settings.clone());
+        let cx = Cx::open(file, types, settings, Random::system(), clock.now(), sessions)?;
         Ok(Instance::new(cx, Arc::clone(&methods), clock, O::LOG))
     })
 }

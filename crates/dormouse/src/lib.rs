@@ -45,6 +45,7 @@ mod catch_up;
 mod description;
 mod instance;
 mod kind;
+mod kind_settings;
 mod test_object;
 
 pub use dormouse_store::{Clock, Key, KeyError, SystemClock, TestClock, Timestamp};
@@ -65,7 +66,8 @@ pub use crate::instance::{
 };
 pub use crate::job::{Finished, Job};
 pub use crate::kind::{
-    Heard, Kind, KindError, Kinds, NewId, Request, Resolved, SUBSCRIPTION, Surroundings,
+    Heard, Kind, KindError, KindSettingsError, Kinds, NewId, Request, Resolved, SUBSCRIPTION,
+    Surroundings,
 };
 pub use crate::kv::{
     KV_KEY_BYTES_MAX, KV_LIST_BYTES_MAX, KV_LIST_ENTRIES_MAX, KV_VALUE_BYTES_MAX, Keys, Kv, KvMut,

@@ -13,6 +13,7 @@ use crate::cx::Cx;
 use crate::delivery::Delivery;
 use crate::description::MakeSchema;
 use crate::error::Error;
+use crate::kind_settings::{KindSettings, NoSettings};
 use crate::listing::Listing;
 use crate::object::Object;
 use crate::relay::{PresenceEvents, Relayed, Relays};
@@ -41,6 +42,8 @@ pub struct Methods<O> {
     pub(crate) relays: Relays,
     /// What runs when a socket connects.
     pub(crate) connected: Option<SessionHandler<O>>,
+    /// What whoever runs the server may set.
+    pub(crate) settings: KindSettings,
     /// What runs when a session has lost its socket.
     pub(crate) closed: Option<SessionHandler<O>>,
 }
@@ -120,6 +123,7 @@ impl<O: Object> Methods<O> {
             delivery: None,
             messages: Vec::new(),
             relays: Relays::default(),
+            settings: KindSettings::of::<NoSettings>(O::SOCKETS_MAX),
             connected: None,
             closed: None,
         }
@@ -203,6 +207,19 @@ impl<O: Object> Methods<O> {
             })?;
             run(object, cx, Delivery { sender: sender.clone(), message })
         }));
+        self
+    }
+
+    /// What whoever runs the server may set about this kind, in a table of the settings file that has
+    /// the kind's name. Handlers find it with [`Cx::settings`].
+    ///
+    /// Refuse what is not known with `#[serde(deny_unknown_fields, default)]`.
+    #[must_use]
+    pub fn settings<T>(mut self) -> Methods<O>
+    where
+        T: DeserializeOwned + Default + Send + Sync + 'static,
+    {
+        self.settings = KindSettings::of::<T>(O::SOCKETS_MAX);
         self
     }
 

@@ -1,5 +1,7 @@
 //! The trait that a kind implements.
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,6 +36,9 @@ pub trait Object: Sized + Send + 'static {
     /// Whether every call and every socket must come with a valid token, also on a server that has
     /// no keys to check one with: for kinds that make no sense without users.
     const NEEDS_USER: bool = false;
+
+    /// Most sockets of one object, unless the server's settings say otherwise.
+    const SOCKETS_MAX: NonZeroU32 = NonZeroU32::new(32_768).expect("it is not zero");
 
     /// The methods that clients may call, registered by function.
     fn methods() -> Methods<Self>;

@@ -22,7 +22,7 @@ use crate::session_table::{Online, OnlineUser};
 pub struct Relayed<E> {
     /// The event.
     pub event: E,
-    /// What it is the latest of, such as the user who types; at most 256 bytes.
+    /// What it is the latest of, such as the user who types; at most 1,024 bytes.
     pub key: String,
     /// Who gets it.
     pub audience: Audience,

@@ -24,6 +24,9 @@ pub const SESSION_KEPT: Duration = Duration::from_secs(300);
 /// Most sessions of one object that rest. Past it, one that is lost is forgotten at once.
 const RESTING_MAX: usize = 4096;
 
+/// How many are shown by name where too many are present to show all.
+const CROWD_SHOWN: usize = 20;
+
 /// The name that others see of somebody who showed no token.
 const GUEST: &str = "Guest";
 
@@ -271,6 +274,11 @@ impl<S: Copy + PartialEq> SessionTable<S> {
         self.version
     }
 
+    /// Whether a user is present.
+    pub fn is_online(&self, user_id: &str) -> bool {
+        self.present.contains_key(user_id)
+    }
+
     /// Whether more are present than are shown by name.
     pub fn is_crowded(&self) -> bool {
         self.online_count() > self.limits.users_max
@@ -278,7 +286,7 @@ impl<S: Copy + PartialEq> SessionTable<S> {
 
     /// Who is present.
     pub fn online(&self) -> Online {
-        let users_max = self.limits.users_max;
+        let users_max = if self.is_crowded() { CROWD_SHOWN } else { usize::MAX };
         let total = self.online_count();
         let mut users: Vec<OnlineUser> =
             self.present.iter().map(|(ById(user), present)| present.shown(user)).collect();

@@ -24,6 +24,8 @@ pub trait SessionView: Send + Sync + fmt::Debug {
     fn set_notes(&self, id: SessionId, notes: Arc<SessionNotes>, is_saved: bool);
     /// The sessions whose notes the object's file does not have.
     fn unsaved(&self) -> Vec<(Session, Arc<SessionNotes>)>;
+    /// Whether a user is present.
+    fn is_online(&self, user_id: &str) -> bool;
     /// Who is present.
     fn online(&self) -> Online;
 }
@@ -51,6 +53,10 @@ impl<S: Copy + PartialEq + Send + fmt::Debug> SessionView for Mutex<SessionTable
 
     fn unsaved(&self) -> Vec<(Session, Arc<SessionNotes>)> {
         self.lock().unsaved()
+    }
+
+    fn is_online(&self, user_id: &str) -> bool {
+        self.lock().is_online(user_id)
     }
 
     fn online(&self) -> Online {

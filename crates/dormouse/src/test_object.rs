@@ -77,7 +77,10 @@ pub struct Answer {
 impl<O: Object> TestObject<O> {
     /// An object that does not exist yet.
     pub fn new(id: &str) -> TestObject<O> {
-        let kinds = Kinds::new().register::<O>().expect("the kind is valid");
+        TestObject::of(&Kinds::new().register::<O>().expect("the kind is valid"), id)
+    }
+
+    fn of(kinds: &Kinds, id: &str) -> TestObject<O> {
         let kind = Arc::clone(kinds.get(O::KIND).expect("it was just registered"));
         let mut object = TestObject {
             instance: None,
@@ -101,6 +104,18 @@ impl<O: Object> TestObject<O> {
         object.clock.set(Timestamp::from_ms(TEST_BEGINS_MS));
         object.start();
         object
+    }
+
+    /// An object that does not exist yet, with what a settings file says about its kind.
+    ///
+    /// # Panics
+    ///
+    /// If that is wrong.
+    #[must_use]
+    pub fn with_settings(id: &str, settings: Value) -> TestObject<O> {
+        let mut kinds = Kinds::new().register::<O>().expect("the kind is valid");
+        kinds.configure(O::KIND, settings).expect("the settings are valid");
+        TestObject::of(&kinds, id)
     }
 
     /// Calls a method. Events that it broadcasts are kept for [`take_events`](Self::take_events).

@@ -50,6 +50,11 @@ impl<O: Object> Cx<O> {
         online
     }
 
+    /// Whether a user is [present](Self::online), also where too many are to show all.
+    pub fn is_online(&self, user_id: &str) -> bool {
+        self.sessions.is_online(user_id)
+    }
+
     /// Gives a session tags, by which [`sessions`](Self::sessions) finds it; those of before go.
     ///
     /// They stay when the object sleeps, and for 5 minutes for a client that comes back with its
