@@ -55,6 +55,7 @@ impl Object for Channel {
     const MIGRATIONS: &'static [&'static str] = &[include_str!("channel/1_channel.sql")];
     const NEEDS_USER: bool = true;
     const SOCKETS_MAX: NonZeroU32 = NonZeroU32::new(1000).expect("it is not zero");
+    const FULL: Option<&'static str> = Some("Channel full");
 
     fn methods() -> Methods<Self> {
         Methods::new()

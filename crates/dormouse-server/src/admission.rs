@@ -43,7 +43,14 @@ pub(crate) struct Applicant<'a> {
     /// `None`: a server without tokens knows no users.
     pub(crate) user: Option<&'a User>,
     /// `None`: a socket of no object.
-    pub(crate) object: Option<TopicId>,
+    pub(crate) object: Option<ObjectSeat>,
+}
+
+/// An object, and how many sockets it may have by what is set about its kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ObjectSeat {
+    pub(crate) topic: TopicId,
+    pub(crate) sockets_max: NonZeroU32,
 }
 
 /// What is counted as one client: an IPv4 address, or the /64 that an IPv6 network gives to one of
@@ -116,7 +123,7 @@ impl Admission {
             *counts.users.entry(user.id.clone()).or_default() += 1;
         }
         if let Some(object) = object {
-            *counts.objects.entry(object).or_default() += 1;
+            *counts.objects.entry(object.topic).or_default() += 1;
         }
         Ok(())
     }
@@ -127,7 +134,7 @@ impl Admission {
         counts.sockets = counts.sockets.saturating_sub(1);
         lower(&mut counts.addresses, applicant.address.as_ref());
         lower(&mut counts.users, applicant.user.map(|user| &user.id));
-        lower(&mut counts.objects, applicant.object.as_ref());
+        lower(&mut counts.objects, applicant.object.map(|object| object.topic).as_ref());
     }
 
     /// Whether [`admit`](Self::admit) would succeed now. Counts nothing.
@@ -173,7 +180,9 @@ impl Admission {
         if is_full(&counts.users, applicant.user.map(|user| &user.id), per_user_max) {
             return Err(Refusal::User);
         }
-        if is_full(&counts.objects, applicant.object.as_ref(), per_object_max) {
+        if let Some(ObjectSeat { topic, sockets_max }) = applicant.object
+            && is_full(&counts.objects, Some(&topic), sockets_max.min(per_object_max))
+        {
             return Err(Refusal::Object);
         }
         Ok(())

@@ -36,8 +36,11 @@ const EXIT_FAILURE: i32 = 1;
 /// # Errors
 ///
 /// What cannot be used or started; nothing is served then.
-pub(crate) fn run(args: &ServeArgs, kinds: Kinds) -> Result<(), anyhow::Error> {
+pub(crate) fn run(args: &ServeArgs, mut kinds: Kinds) -> Result<(), anyhow::Error> {
     let settings = Settings::resolve(args)?;
+    for (name, table) in &settings.kinds {
+        kinds.configure(name, table.clone()).map_err(SettingsError::from)?;
+    }
     start_log(&settings)?;
     let origins = origin_rules(&settings)?;
     let budget = descriptors::budget(&settings)?;
@@ -82,6 +85,8 @@ async fn serve(
     let node_config = NodeConfig {
         idle_timeout: settings.idle_timeout,
         objects_resident_max: budget.objects_resident_max,
+        presence_grace: settings.presence_grace,
+        presence_users_max: settings.presence_users_max,
         ..NodeConfig::for_cores(settings.lanes)
     };
     let documents = Documents::of(&kinds);

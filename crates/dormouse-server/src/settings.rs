@@ -4,6 +4,7 @@ mod auth;
 mod file;
 mod limits;
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::auth::SECRET_BYTES_MIN;
 use crate::tls::TlsFiles;
@@ -79,6 +81,13 @@ pub(crate) struct ServeArgs {
     /// over as much; at most 1h [default: 5s].
     #[arg(long, env = "DORMOUSE_DRAIN_WINDOW", value_name = "DURATION", value_parser = duration)]
     pub(crate) drain_window: Option<Duration>,
+    /// How long somebody whose last socket was lost still counts as present [default: 5s].
+    #[arg(long, env = "DORMOUSE_PRESENCE_GRACE", value_name = "DURATION", value_parser = duration)]
+    pub(crate) presence_grace: Option<Duration>,
+    /// Most people of one object who are announced by name; where more are present, they are told how
+    /// many they are, and some of their names [default: 250].
+    #[arg(long, env = "DORMOUSE_PRESENCE_USERS_MAX", value_name = "N")]
+    pub(crate) presence_users_max: Option<usize>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     /// Serve `/echo`, a socket that echoes every message.
@@ -144,6 +153,10 @@ pub(crate) struct Settings {
     pub(crate) message_bytes_max: usize,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) drain_window: Duration,
+    pub(crate) presence_grace: Duration,
+    pub(crate) presence_users_max: usize,
+    /// What is set about kinds, by their names.
+    pub(crate) kinds: BTreeMap<String, Value>,
     pub(crate) limits: Limits,
     pub(crate) echo: bool,
     pub(crate) compression: bool,
@@ -177,6 +190,8 @@ pub(crate) enum SettingsError {
     Variable(String),
     #[error("`{set}` is set and `{missing}` is not: TLS needs both")]
     HalfOfTls { set: &'static str, missing: &'static str },
+    #[error("a table of the settings file cannot be used")]
+    Kind(#[from] dormouse::KindSettingsError),
     #[error("`allow_origin`: {0}")]
     Origin(String),
     #[error("`log`: {0}")]
@@ -200,6 +215,9 @@ const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 
 /// The longest window of a shutdown; service managers kill long before.
 const DRAIN_WINDOW_MAX: Duration = Duration::from_secs(3600);
+
+/// The longest grace period: so long a session is kept.
+const PRESENCE_GRACE_MAX: Duration = dormouse::SESSION_KEPT;
 
 /// The largest message limit: a message is held in memory whole.
 const MESSAGE_BYTES_CEILING: usize = 64 << 20;
@@ -246,6 +264,13 @@ impl Settings {
                 Duration::from_secs(30),
             ),
             drain_window: either(args.drain_window, file.drain_window, Duration::from_secs(5)),
+            presence_grace: either(
+                args.presence_grace,
+                file.presence_grace,
+                Duration::from_secs(5),
+            ),
+            presence_users_max: args.presence_users_max.or(file.presence_users_max).unwrap_or(250),
+            kinds: file.kinds,
             limits: args.limits.or(file_limits).resolve()?,
             echo: args.echo.or(file.echo).unwrap_or(false),
             compression: args.compression.or(file.compression).unwrap_or(false),
@@ -267,6 +292,7 @@ impl Settings {
         let ranges = [
             (self.idle_timeout >= IDLE_TIMEOUT_MIN, "idle_timeout", "at least 50ms"),
             (self.heartbeat_interval >= HEARTBEAT_MIN, "heartbeat_interval", "at least 100ms"),
+            (self.presence_grace <= PRESENCE_GRACE_MAX, "presence_grace", "at most 5m"),
             (self.drain_window <= DRAIN_WINDOW_MAX, "drain_window", "at most 1h"),
             ((1..=THREADS_MAX).contains(&self.workers), "workers", "1 to 256"),
             ((1..=THREADS_MAX).contains(&self.lanes), "lanes", "1 to 256"),

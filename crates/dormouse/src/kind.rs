@@ -63,6 +63,7 @@ pub struct Kinds {
 pub struct Kind {
     name: &'static str,
     needs_user: bool,
+    full: Option<&'static str>,
     id_field: &'static str,
     methods: Vec<MethodInfo>,
     event: MakeSchema,
@@ -296,6 +297,7 @@ impl Kind {
         Ok(Kind {
             name,
             needs_user: O::NEEDS_USER,
+            full: O::FULL,
             id_field: methods.id_field,
             methods: infos,
             event: SchemaGenerator::subschema_for::<O::Event>,
@@ -381,6 +383,11 @@ impl Kind {
     /// What the sockets of its objects are told of who is present, if they are.
     pub fn presence(&self) -> Option<&dyn AnnouncePresence> {
         self.relays.presence()
+    }
+
+    /// What a client is told when an object has all the sockets that it may have; see [`Object::FULL`].
+    pub fn full(&self) -> Option<&'static str> {
+        self.full
     }
 
     /// Most sockets of one object.

@@ -40,6 +40,10 @@ pub trait Object: Sized + Send + 'static {
     /// Most sockets of one object, unless the server's settings say otherwise.
     const SOCKETS_MAX: NonZeroU32 = NonZeroU32::new(32_768).expect("it is not zero");
 
+    /// What a client is told, as plain text with status 503, when an object has all the sockets that it
+    /// may have. `None`: the error that says so for every kind.
+    const FULL: Option<&'static str> = None;
+
     /// The methods that clients may call, registered by function.
     fn methods() -> Methods<Self>;
 

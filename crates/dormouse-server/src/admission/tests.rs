@@ -3,7 +3,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use dormouse::User;
 use dormouse_socket::{Rate, TopicId};
 
-use super::{AddressBlock, Admission, AdmissionLimits, Applicant, Refusal};
+use super::{AddressBlock, Admission, AdmissionLimits, Applicant, ObjectSeat, Refusal};
 
 const MAX: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
@@ -24,6 +24,11 @@ fn block(address: &str) -> Option<AddressBlock> {
 
 fn user(id: &str) -> User {
     User::new(id, id)
+}
+
+/// A place in an object that sets no limit of its own.
+fn seat(topic: u64) -> ObjectSeat {
+    ObjectSeat { topic: TopicId(topic), sockets_max: NonZeroU32::MAX }
 }
 
 const NOBODY: Applicant<'static> = Applicant { address: None, user: None, object: None };
@@ -94,7 +99,7 @@ fn a_user_has_a_limit_wherever_the_sockets_come_from() {
 #[test]
 fn an_object_has_a_limit_whoever_watches_it() {
     let limits = AdmissionLimits { per_object_max: MAX, ..limits() };
-    let of = |topic| Applicant { object: Some(TopicId(topic)), ..NOBODY };
+    let of = |topic| Applicant { object: Some(seat(topic)), ..NOBODY };
 
     assert_eq!(assert_third_is_refused(limits, of(1), of(2)), Refusal::Object);
 }
@@ -127,7 +132,7 @@ fn whoever_has_left_leaves_nothing_behind() {
     let admission = Admission::new(limits());
     let ada = user("ada");
     let applicant =
-        Applicant { address: block("192.0.2.1"), user: Some(&ada), object: Some(TopicId(1)) };
+        Applicant { address: block("192.0.2.1"), user: Some(&ada), object: Some(seat(1)) };
     admission.admit(applicant, 0).unwrap();
 
     admission.leave(applicant);

@@ -2,7 +2,7 @@
 
 use actix_http::{Response, StatusCode};
 use actix_web::HttpResponse;
-use actix_web::http::header::{self, ContentType, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
 /// Why a request outside of RPC was refused.
@@ -14,6 +14,8 @@ pub(crate) struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Fields beside `code` and `message`.
     details: Map<String, Value>,
+    /// The whole body in place of JSON.
+    words: Option<&'static str>,
 }
 
 impl Problem {
@@ -22,7 +24,14 @@ impl Problem {
         code: &'static str,
         message: impl Into<String>,
     ) -> Problem {
-        Problem { status, code, message: message.into(), headers: Vec::new(), details: Map::new() }
+        Problem {
+            status,
+            code,
+            message: message.into(),
+            headers: Vec::new(),
+            details: Map::new(),
+            words: None,
+        }
     }
 
     /// 404.
@@ -49,7 +58,22 @@ impl Problem {
         self
     }
 
+    /// Says this in plain text, and nothing else.
+    #[must_use]
+    pub(crate) fn in_words(mut self, words: &'static str) -> Problem {
+        self.words = Some(words);
+        self
+    }
+
+    fn content_type(&self) -> HeaderValue {
+        let is_text = self.words.is_some();
+        HeaderValue::from_static(if is_text { "text/plain" } else { "application/json" })
+    }
+
     fn body(&self) -> String {
+        if let Some(words) = self.words {
+            return words.to_owned();
+        }
         let mut error = Map::new();
         error.insert("code".to_owned(), self.code.into());
         error.insert("message".to_owned(), self.message.as_str().into());
@@ -60,7 +84,7 @@ impl Problem {
     /// As an answer of the application.
     pub(crate) fn respond(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
-        response.insert_header(ContentType::json());
+        response.insert_header((header::CONTENT_TYPE, self.content_type()));
         for (name, value) in &self.headers {
             response.insert_header((name.clone(), value.clone()));
         }
@@ -69,10 +93,10 @@ impl Problem {
 
     /// As an answer below the application, to a handshake.
     pub(crate) fn into_response(self) -> Response<bytes::Bytes> {
-        let body = self.body();
+        let (body, content_type) = (self.body(), self.content_type());
         let mut response = Response::with_body(self.status, bytes::Bytes::from(body));
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, content_type);
         for (name, value) in self.headers {
             headers.insert(name, value);
         }

@@ -56,7 +56,7 @@ fn accept(
     door: &FrontDoor,
 ) -> Result<Accept<SocketSession>, Error> {
     if door.is_draining.load(Ordering::Acquire) {
-        return Err(refused(Refusal::Draining));
+        return Err(Error::unavailable(Refusal::Draining.message()));
     }
     let input = match &call.input {
         Ok(input) => input.clone(),
@@ -80,7 +80,8 @@ fn accept(
     let (kind, convention) = (Arc::clone(kind), Convention::Trpc);
     let route = ObjectRoute { since, convention, ..ObjectRoute::to(kind, key) };
     let mut accept = route.accept(door, visitor).map_err(|denial| denial.error())?;
-    admit(door, &mut accept.session, request.peer_addr()).map_err(refused)?;
+    admit(door, &mut accept.session, request.peer_addr())
+        .map_err(|refused| Error::unavailable(refused.message()))?;
     Ok(accept)
 }
 
@@ -97,8 +98,4 @@ fn place_in_query(query: &str) -> Option<Since> {
     form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| name == LAST_EVENT_ID || name == "Last-Event-Id")
         .map(|(_, id)| event_stream::place(&id))
-}
-
-fn refused(refusal: Refusal) -> Error {
-    Error::unavailable(refusal.message())
 }

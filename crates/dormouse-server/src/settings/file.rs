@@ -1,17 +1,19 @@
 //! The settings file.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::settings::auth::AuthTable;
 use crate::settings::{Durability, LimitArgs, LogFormat, SettingsError, duration};
 
-/// What stands in a settings file. Names are those of the flags with underscores; `auth` is a table.
+/// What stands in a settings file. Names are those of the flags with underscores; `auth` is a table,
+/// and so is what is set about a kind.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct File {
     pub(super) listen: Option<SocketAddr>,
     pub(super) tls_certificate: Option<PathBuf>,
@@ -41,6 +43,11 @@ pub(crate) struct File {
     pub(super) compression: Option<bool>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) log: Option<String>,
+    pub(super) presence_grace: Option<DurationText>,
+    pub(super) presence_users_max: Option<usize>,
+    /// By the names of kinds.
+    #[serde(flatten)]
+    pub(super) kinds: BTreeMap<String, Value>,
 }
 
 /// A duration as people write it: `10s`.
@@ -65,11 +72,18 @@ impl File {
     pub(super) fn read(path: &Path) -> Result<File, SettingsError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text).map_err(|err| {
+        let wrong = |what| SettingsError::File { path: path.to_owned(), what };
+        let file: File = toml::from_str(&text).map_err(|err| {
             let at = err.span().map(|span| place(&text, span.start)).unwrap_or_default();
-            let what = format!("{at}{}", err.message().replace('\n', " "));
-            SettingsError::File { path: path.to_owned(), what }
-        })
+            wrong(format!("{at}{}", err.message().replace('\n', " ")))
+        })?;
+        match file.kinds.iter().find(|(_, value)| !value.is_object()) {
+            Some((name, _)) => {
+                let at = line_of(&text, name);
+                Err(wrong(format!("{at}unknown field `{name}`; `dormouse serve --help` lists all")))
+            }
+            None => Ok(file),
+        }
     }
 
     /// Those of the limits.
@@ -85,6 +99,12 @@ impl File {
             slow_reader_timeout: self.slow_reader_timeout.map(|text| text.0),
         }
     }
+}
+
+/// Which line of a settings file begins with this name.
+fn line_of(text: &str, name: &str) -> String {
+    let line = text.lines().position(|line| line.trim_start().starts_with(name));
+    line.map(|index| format!("line {}: ", index + 1)).unwrap_or_default()
 }
 
 /// Which line of a settings file an error is in, and which setting stands there.

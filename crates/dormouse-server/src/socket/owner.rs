@@ -14,7 +14,7 @@ use dormouse_socket::{
 };
 use serde_json::Value;
 
-use crate::admission::{AddressBlock, Admission, Applicant, Refusal};
+use crate::admission::{AddressBlock, Admission, Applicant, ObjectSeat, Refusal};
 use crate::auth::{Access, Auth, Denial, Identity};
 use crate::socket::expiry::Expiries;
 use crate::socket::frames::{self, CallId, CallMessage, ClientMessage};
@@ -105,9 +105,19 @@ impl SocketSession {
     pub(crate) fn applicant(&self, address: Option<AddressBlock>) -> Applicant<'_> {
         match self {
             SocketSession::Object { object, session, .. } => {
-                Applicant { address, user: session.user.as_deref(), object: Some(object.topic()) }
+                let (topic, sockets_max) = (object.topic(), object.kind().sockets_max());
+                let object = Some(ObjectSeat { topic, sockets_max });
+                Applicant { address, user: session.user.as_deref(), object }
             }
             SocketSession::Echo { .. } => Applicant { address, user: None, object: None },
+        }
+    }
+
+    /// What its kind says when an object has all the sockets that it may have.
+    pub(crate) fn full(&self) -> Option<&'static str> {
+        match self {
+            SocketSession::Object { object, .. } => object.kind().full(),
+            SocketSession::Echo { .. } => None,
         }
     }
 
