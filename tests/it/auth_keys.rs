@@ -1,6 +1,6 @@
 //! Keys: of every algorithm, from files and sets, exchanged while the server runs.
 
-use e2e::{Folder, KeyServer, Request, Server, Signer};
+use e2e::{Certificate, Folder, KeyServer, Request, Server, Signer};
 use serde_json::json;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -150,7 +150,7 @@ async fn what_is_wrong_with_a_key_is_said_at_start() {
 
 /// A server whose keys are at an address.
 async fn start_with(keys: &KeyServer, folder: &Folder) -> Server {
-    start(folder, &key("issuer", "ES256", "jwks", &keys.url())).await
+    start(folder, &key("issuer", "ES256", "jwks", keys.url())).await
 }
 
 #[tokio::test]
@@ -236,4 +236,53 @@ async fn a_server_starts_without_the_one_that_gives_out_its_keys() {
     server
         .eventually("the keys", async |server: &Server| status(server, &signer).await == 101)
         .await;
+}
+
+#[tokio::test]
+async fn a_socket_may_be_renewed_with_a_key_that_has_to_be_fetched() {
+    let folder = Folder::new();
+    let (old, new) = (Signer::es256().named("old"), Signer::es256().named("new"));
+    let keys = KeyServer::start(&[&old]).await;
+    let server = start_with(&keys, &folder).await;
+    let token = old.token_of("alice", &["read"]);
+    let mut socket = server.connect(&format!("/ws/counter/a?token={token}")).await;
+    socket.next_of("initial").await;
+    keys.give(&[&new]);
+
+    let newer = new.token_of("alice", &["read", "write"]);
+    socket.send(&json!({"type": "auth", "token": newer})).await;
+    socket.next_of("authorized").await;
+    socket.call(1, "increment", json!({})).await;
+    socket.next_of("increment").await;
+    socket.next_of("result").await;
+    let stranger = Signer::es256().named("stranger").token_of("alice", &["read"]);
+    socket.send(&json!({"type": "auth", "token": stranger})).await;
+    assert_eq!(socket.next_of("error").await["code"], "UNAUTHORIZED");
+
+    assert_eq!(keys.requests(), 2);
+}
+
+#[tokio::test]
+async fn an_address_must_prove_that_it_is_what_it_says() {
+    let folder = Folder::new();
+    let signer = Signer::es256().named("one");
+    let certificate = Certificate::new();
+    let keys = KeyServer::start_tls(&[&signer], &certificate).await;
+    let settings = folder.write("settings.toml", &key("issuer", "ES256", "jwks", keys.url()));
+    let trusted = folder.write("trusted.pem", certificate.pem());
+    let other = folder.write("other.pem", Certificate::new().pem());
+    let start = async |trusted: &str| {
+        let server = Server::builder().flag("--config", &settings);
+        server.env("SSL_CERT_FILE", trusted).start().await
+    };
+
+    let trusting = start(&trusted).await;
+    let wary = start(&other).await;
+
+    assert_eq!(status(&trusting, &signer).await, 101);
+    assert_eq!(status(&wary, &signer).await, 401);
+    wary.eventually("the failure to be logged", async |server: &Server| {
+        server.log().contains("keys cannot be fetched")
+    })
+    .await;
 }

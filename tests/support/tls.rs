@@ -4,11 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::deadline::within;
 use crate::server::Server;
@@ -54,6 +56,23 @@ impl Certificate {
         paths
     }
 
+    /// The certificate in PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// What a server with this certificate shakes hands with.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).expect("it is in PEM");
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider has them")
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der.clone()], key)
+            .expect("they belong together");
+        TlsAcceptor::from(Arc::new(config))
+    }
+
     /// The key in PEM.
     pub fn key_pem(&self) -> &str {
         &self.key_pem
@@ -87,8 +106,7 @@ impl Server {
         for certificate in trusted {
             roots.add(certificate.der.clone()).expect("it is a certificate");
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has them")
             .with_root_certificates(roots)
@@ -101,4 +119,8 @@ impl Server {
         };
         within("a TLS handshake", shaken).await
     }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }

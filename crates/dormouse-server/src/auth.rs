@@ -149,8 +149,9 @@ impl Auth {
         self.identify(token)
     }
 
-    /// `None` if no keys are at addresses, or they were fetched a moment ago.
-    fn ask_for_keys(&self) -> Option<Round> {
+    /// Has keys fetched, for a token whose key is not known. `None` if none are at addresses, or they were
+    /// fetched a moment ago.
+    pub(crate) fn ask_for_keys(&self) -> Option<Round> {
         if self.keys.has_addresses() { self.refreshes.ask() } else { None }
     }
 
@@ -159,7 +160,7 @@ impl Auth {
     /// # Errors
     ///
     /// What is wrong with it. It is not counted.
-    fn identify(&self, token: &str) -> Result<Identity, TokenFault> {
+    pub(crate) fn identify(&self, token: &str) -> Result<Identity, TokenFault> {
         token::check(token, &self.keys.ring(), &self.expected, self.clock.now())
     }
 
@@ -221,19 +222,20 @@ impl Auth {
         self.cover(visitor, kind, scope)
     }
 
-    /// Checks a newer token for a socket of an object. It must be of the user that has the socket.
+    /// Decides whether a newer token, which was [checked](Self::identify), may take the place of that of a
+    /// socket. It must be of the user that has the socket.
     ///
     /// # Errors
     ///
-    /// Why it does not count. That was counted.
+    /// Why not. It was counted.
     pub(crate) fn renew(
         &self,
+        identified: Result<Identity, TokenFault>,
         user: Option<&User>,
-        token: &str,
         kind: &Kind,
         object: &Key,
     ) -> Result<Identity, Denial> {
-        let identity = self.identify(token).map_err(|fault| self.deny(Denial::Token(fault)))?;
+        let identity = identified.map_err(|fault| self.deny(Denial::Token(fault)))?;
         if user.is_none_or(|user| user.id != identity.user.id) {
             return Err(self.deny(Denial::OtherUser));
         }

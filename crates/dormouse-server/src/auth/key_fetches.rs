@@ -114,13 +114,13 @@ impl Refreshes {
 }
 
 /// A round that is under way.
-pub(super) struct Round {
+pub(crate) struct Round {
     done: watch::Receiver<()>,
 }
 
 impl Round {
     /// Waits for its end, but not longer than it may take.
-    pub(super) async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         _ = tokio::time::timeout(FETCH_TIME_MAX, self.done.changed()).await;
     }
 }

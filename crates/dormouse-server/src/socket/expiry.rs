@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dormouse::{Clock, Timestamp};
+use dormouse::{Clock, Timestamp, User};
 use dormouse_socket::{CloseCode, HubHandle, SocketId, ToHub};
 use tokio::sync::Notify;
 
@@ -21,18 +21,20 @@ const SLEEP_MAX: Duration = Duration::from_secs(30);
 const REASON: &str = "the token has expired";
 
 /// The sockets with a token of one hub.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Expiries {
-    sockets: Rc<RefCell<Sockets>>,
+    sockets: RefCell<Sockets>,
     /// Told when the next end comes sooner than the timer knows.
-    sooner: Rc<Notify>,
+    sooner: Notify,
 }
 
-/// Invariant: `ends` has the entry of each socket in `grants`, and no other.
+/// Invariant: `ends` has the entry of each socket in `grants`, and no other; `newer` only some of them.
 #[derive(Debug, Default)]
 struct Sockets {
     grants: HashMap<SocketId, Grant>,
     ends: BTreeSet<(Timestamp, SocketId)>,
+    /// Users of newer tokens, until their sockets are looked at.
+    newer: HashMap<SocketId, Arc<User>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,18 +45,32 @@ struct Grant {
 
 impl Expiries {
     /// Starts the timer of a hub, on its thread.
-    pub(super) fn start(hub: HubHandle, clock: Arc<dyn Clock>) -> Expiries {
-        let expiries = Expiries { sockets: Rc::default(), sooner: Rc::default() };
-        actix_rt::spawn(expiries.clone().run(hub, clock));
+    pub(super) fn start(hub: HubHandle, clock: Arc<dyn Clock>) -> Rc<Expiries> {
+        let expiries = Rc::new(Expiries::default());
+        actix_rt::spawn(Rc::clone(&expiries).run(hub, clock));
         expiries
     }
 
-    /// Notes until when a socket's token counts, in place of what was noted before.
+    /// Notes until when the token of a socket counts that was opened.
     pub(super) fn insert(&self, socket: SocketId, kind: &str, identity: &Identity) {
         let grant = Grant { ends_at: identity.ends_at(), covers_kind: identity.covers_kind(kind) };
         if self.sockets.borrow_mut().insert(socket, grant) {
             self.sooner.notify_one();
         }
+    }
+
+    /// Notes a newer token, unless the socket is gone or was opened without one.
+    pub(super) fn renew(&self, socket: SocketId, kind: &str, identity: &Identity) {
+        if self.sockets.borrow().grants.contains_key(&socket) {
+            self.insert(socket, kind, identity);
+            self.sockets.borrow_mut().newer.insert(socket, Arc::clone(&identity.user));
+        }
+    }
+
+    /// The user of a newer token that nobody has taken yet.
+    pub(super) fn take_newer_user(&self, socket: SocketId) -> Option<Arc<User>> {
+        let newer = &mut self.sockets.borrow_mut().newer;
+        if newer.is_empty() { None } else { newer.remove(&socket) }
     }
 
     /// Forgets a socket.
@@ -67,7 +83,7 @@ impl Expiries {
         self.sockets.borrow().grants.get(&socket).is_none_or(|grant| grant.covers_kind)
     }
 
-    async fn run(self, hub: HubHandle, clock: Arc<dyn Clock>) {
+    async fn run(self: Rc<Self>, hub: HubHandle, clock: Arc<dyn Clock>) {
         loop {
             let now = clock.now();
             for socket in self.sockets.borrow_mut().take_ended(now) {
@@ -95,6 +111,7 @@ impl Sockets {
     }
 
     fn remove(&mut self, socket: SocketId) {
+        self.newer.remove(&socket);
         if let Some(grant) = self.grants.remove(&socket) {
             self.ends.remove(&(grant.ends_at, socket));
         }

@@ -1,6 +1,9 @@
 //! What messages of sockets mean. Runs on the hub's thread; nothing here waits.
 
+mod renewal;
+
 use std::mem;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,7 +28,7 @@ pub(crate) struct SocketOwner {
     node: Node,
     hub: HubHandle,
     auth: Arc<Auth>,
-    expiries: Expiries,
+    expiries: Rc<Expiries>,
 }
 
 /// What a hub keeps for each socket.
@@ -200,22 +203,6 @@ impl SocketOwner {
         }
     }
 
-    /// Lets a socket go on with a newer token of the same user.
-    fn renew(&self, socket: &mut SocketCx<'_, SocketSession>, token: &str) {
-        let id = socket.id();
-        let SocketSession::Object { object, session, .. } = socket.session() else { return };
-        let user = session.user.as_deref();
-        let answer = match self.auth.renew(user, token, object.kind(), object.key()) {
-            Ok(identity) => {
-                self.expiries.insert(id, object.kind().name(), &identity);
-                session.user = Some(Arc::clone(&identity.user));
-                frames::authorized(identity.expires_at)
-            }
-            Err(denial) => frames::error(None, &denial.error()),
-        };
-        send(socket, &answer);
-    }
-
     /// Sends the answer of a call to the socket it came from, after the events it must follow.
     fn reply(&self, socket: SocketId, id: CallId) -> Reply {
         let hub = self.hub.clone();
@@ -297,6 +284,7 @@ impl Owner for SocketOwner {
     }
 
     fn message(&self, socket: &mut SocketCx<'_, SocketSession>, text: &str) {
+        self.take_newer_user(socket);
         let (object, session) = match socket.session() {
             SocketSession::Object { object, session, .. } => (object.clone(), session.clone()),
             SocketSession::Echo { .. } => return socket.send(text_frame(text)),
@@ -307,7 +295,7 @@ impl Owner for SocketOwner {
                 send(socket, &pong);
             }
             Ok(ClientMessage::Filter(message)) => self.filter(socket, &object, message.events),
-            Ok(ClientMessage::Auth(message)) => self.renew(socket, &message.token),
+            Ok(ClientMessage::Auth(message)) => self.renew(socket, message.token),
             Ok(ClientMessage::Call(message)) => self.call(socket, &object, &session, message),
             Ok(ClientMessage::OfKind { name, fields }) => {
                 self.hear(socket, &object, &session, &name, fields);
