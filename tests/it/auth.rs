@@ -466,3 +466,28 @@ async fn dormouse_token_says_what_is_missing() {
         assert!(line.contains(words), "{args:?}: {line}");
     }
 }
+
+#[tokio::test]
+async fn a_channel_has_an_address_of_its_own_and_needs_a_user() {
+    let open = Server::start().await;
+    let server = guarded().start().await;
+    let address = "/channel/room%201/websocket";
+    let token =
+        |objects: &str| signer().token(json!({"permissions": ["read"], "objects": [objects]}));
+    let shake = |token: &str| bearer(Request::handshake(address), token);
+
+    for request in [Request::handshake(address), Request::get(address)] {
+        let (_, message) = problem(&open.send(&request).await, 401);
+        assert!(message.contains("DORMOUSE_AUTH_SECRET"), "{message}");
+        assert_challenged(&server.send(&request).await, "Bearer");
+    }
+    assert_eq!(server.send(&shake(&token("channel/room 1"))).await.status, 101);
+    assert_eq!(server.send(&shake(&token("channel/other"))).await.status, 403);
+    assert_eq!(server.send(&shake(&token("note/*"))).await.status, 403);
+    let get = bearer(Request::get(address), &token("channel/*"));
+    assert_eq!(server.send(&get).await.status, 426);
+    for elsewhere in ["/channel/a", "/channel/websocket", "/channel/a/b/websocket"] {
+        let response = server.send(&bearer(Request::handshake(elsewhere), &token("*"))).await;
+        assert!(matches!(response.status, 400 | 404), "{elsewhere}: {response:?}");
+    }
+}

@@ -289,7 +289,7 @@ async fn what_a_socket_would_be_refused_for_is_refused_before_a_stream_begins() 
         assert_eq!(response.json()["error"]["code"], code, "{target}");
     }
     let unknown = server.get("/sse/bird/a").await.json();
-    assert_eq!(unknown["error"]["kinds"], json!(["counter", "note"]));
+    assert_eq!(unknown["error"]["kinds"], json!(["channel", "counter", "note"]));
     assert_eq!(server.metric("dormouse_sockets_open").await, 0.0);
 }
 

@@ -149,7 +149,7 @@ async fn an_unknown_kind_is_404_with_the_list_of_kinds() {
         assert_eq!(response.status, 404, "{response:?}");
         let error = response.json()["error"].clone();
         assert_eq!(error["code"], "NOT_FOUND");
-        assert_eq!(error["kinds"], json!(["counter", "note"]), "{error}");
+        assert_eq!(error["kinds"], json!(["channel", "counter", "note"]), "{error}");
     }
 }
 

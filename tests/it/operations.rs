@@ -164,7 +164,6 @@ async fn addresses_that_come_later_are_not_found_in_json() {
 
     for address in [
         "/nowhere",
-        "/channel/x/websocket",
         "/api/auth/me",
         "/api/users",
         "/api/messages",
