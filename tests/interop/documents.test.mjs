@@ -18,7 +18,7 @@ test("the document of the sockets is valid, without so much as a hint", async ()
     assert.equal(document.version(), "3.1.0");
     const channels = document.channels().all();
     const addresses = channels.map((channel) => channel.address());
-    assert.deepEqual(addresses.sort(), ["/sse/counter/{id}", "/sse/note/{id}", "/ws/counter/{id}", "/ws/note/{id}"]);
+    assert.deepEqual(addresses.sort(), ["/sse/channel/{id}", "/sse/counter/{id}", "/sse/note/{id}", "/ws/channel/{id}", "/ws/counter/{id}", "/ws/note/{id}"]);
   } finally {
     await server.dispose();
   }

@@ -16,9 +16,9 @@ async fn guarded() -> Server {
     Server::builder().env("DORMOUSE_AUTH_SECRET", SECRET).start().await
 }
 
-/// A token that ends in a moment.
+/// A token that ends in 2 to 3 seconds: the time in tokens is in whole ones.
 fn ending() -> String {
-    signer().token(json!({"permissions": ["read"], "exp": in_seconds(1 - LEEWAY)}))
+    signer().token(json!({"permissions": ["read"], "exp": in_seconds(3 - LEEWAY)}))
 }
 
 async fn renew(socket: &mut e2e::Socket, token: &str) -> Value {

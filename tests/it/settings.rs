@@ -33,7 +33,8 @@ async fn every_setting_can_stand_in_the_file() {
          sockets_per_address_max = 50\nsockets_per_user_max = 50\nsockets_per_object_max = 50\n\
          connections_per_second_max = 1000\nmessages_per_second_max = 1000\n\
          bytes_per_second_max = 100000\nhandshake_timeout = \"2s\"\nslow_reader_timeout = \"9s\"\ndrain_window = \"1s\"\n\
-         echo = true\ncompression = true\nlog_format = \"json\"\nallow_origin = [\"https://app.example\"]\n",
+         echo = true\ncompression = true\nlog_format = \"json\"\nallow_origin = [\"https://app.example\"]\n\
+         [auth]\nmode = \"open\"\naudience = \"us\"\nissuer = [\"them\"]\n[auth.kinds]\nnote = \"open\"\n",
         data.path().to_str().unwrap()
     );
     fs::write(&settings, text).unwrap();

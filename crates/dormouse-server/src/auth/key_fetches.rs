@@ -71,9 +71,8 @@ struct Source {
 /// Why a set could not be fetched.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
-    // Errors of requests are `Send` only in part, and have nothing below them that is worth a chain.
-    #[error("the request failed: {0}")]
-    Request(SendRequestError),
+    #[error("the request failed")]
+    Request(#[source] SendRequestError),
     #[error("the answer has the status {0}")]
     Status(u16),
     #[error("the answer cannot be read")]

@@ -127,3 +127,56 @@ impl TokenFault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jsonwebtoken::{DecodingKey, EncodingKey};
+    use serde_json::json;
+
+    use super::*;
+    use crate::auth::keys::{Algorithm, Key};
+
+    const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+    fn keys() -> KeyRing {
+        let (algorithm, decoding) = (Algorithm::Hs256, DecodingKey::from_secret(SECRET));
+        KeyRing::new(vec![Arc::new(Key { id: Some("k".to_owned()), algorithm, decoding })])
+    }
+
+    fn token() -> String {
+        let header = jsonwebtoken::Header { kid: Some("k".to_owned()), ..Default::default() };
+        let claims = json!({"sub": "alice", "exp": 1, "permissions": ["read"]});
+        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(SECRET)).unwrap()
+    }
+
+    fn check_at_the_beginning(token: &str) -> Result<Identity, TokenFault> {
+        check(token, &keys(), &Expectations::default(), Timestamp::EPOCH)
+    }
+
+    #[test]
+    fn a_token_with_any_character_changed_is_refused() {
+        let token = token();
+        assert!(check_at_the_beginning(&token).is_ok());
+
+        for at in 0..token.len() {
+            for other in ["A", "b", "_", ".", "=", "\u{0}", "é", ""] {
+                let mut changed = token.clone();
+                changed.replace_range(at..=at, other);
+                let checked = check_at_the_beginning(&changed);
+                assert!(changed == token || checked.is_err(), "{changed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_cut_anywhere_is_refused() {
+        let token = token();
+
+        for end in 0..token.len() {
+            assert!(check_at_the_beginning(&token[..end]).is_err());
+            assert!(check_at_the_beginning(&token[token.len() - end..]).is_err());
+        }
+    }
+}
