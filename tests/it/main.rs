@@ -20,6 +20,7 @@ mod auth_attacks;
 mod auth_keys;
 mod auth_sockets;
 mod bounds;
+mod channel;
 mod counter;
 mod crash;
 mod disk;

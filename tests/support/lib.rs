@@ -11,6 +11,7 @@
 //! run out, and answers that break the contract, are panics: the message says who waited for what,
 //! and the server's log is printed below it.
 
+mod chat;
 mod data_folder;
 mod deadline;
 mod event_stream;
@@ -29,6 +30,7 @@ mod tls;
 mod token;
 mod watcher;
 
+pub use crate::chat::{Member, SECRET, token_of};
 pub use crate::data_folder::DataFolder;
 pub use crate::deadline::{LIFE_MAX, WAIT_MAX, within};
 pub use crate::event_stream::{EventStream, StreamEvent};
