@@ -75,6 +75,39 @@ async fn sockets_and_streams_end_with_their_token_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_subscription_ends_with_its_token_and_does_not_come_back() {
+    let server = guarded().await;
+    let target = "/rpc/counter.events?input=%7B%22name%22%3A%22a%22%7D";
+
+    let mut events = server.listen(&format!("{target}&token={}", ending())).await;
+
+    let mut last = None;
+    while let Some(event) = events.next_event().await {
+        last = Some(event);
+    }
+    let last = last.expect("it said something");
+    assert_eq!(last.event.as_deref(), Some("serialized-error"));
+    assert!(last.data.is_some_and(|data| data.contains("FORBIDDEN")));
+}
+
+#[tokio::test]
+async fn the_end_of_a_token_wakes_nothing() {
+    let server = Server::builder()
+        .env("DORMOUSE_AUTH_SECRET", SECRET)
+        .flag("--idle-timeout", "50ms")
+        .start()
+        .await;
+    let mut socket = server.connect(&format!("/ws/counter/a?token={}", ending())).await;
+    socket.next_of("initial").await;
+    server.all_asleep().await;
+    let wakes = server.metric("dormouse_object_wakes_total").await;
+
+    assert_eq!(socket.closed().await.code, 1008);
+
+    assert_eq!(server.metric("dormouse_object_wakes_total").await, wakes);
+}
+
+#[tokio::test]
 async fn a_socket_whose_token_was_renewed_lives_on() {
     let server = guarded().await;
     let mut socket = server.connect(&format!("/ws/counter/a?token={}", ending())).await;

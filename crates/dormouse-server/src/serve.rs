@@ -60,19 +60,7 @@ async fn serve(
         actix_rt::spawn(reloads.run());
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let auth = Arc::new(Auth::new(settings.auth.clone(), &kinds, Arc::clone(&clock))?);
-    if !auth.keys().is_empty() {
-        let reloads =
-            KeyReloads::install(Arc::clone(auth.keys())).context("cannot wait for SIGHUP")?;
-        actix_rt::spawn(reloads.run());
-    }
-    let fetches = KeyFetches::new(auth.keys(), auth.refreshes());
-    if let Some(mut fetches) = fetches.context("keys cannot be fetched")? {
-        // A server that is started again beside the one that gives out keys must not depend on who is
-        // first: it serves without these keys, and goes on trying.
-        fetches.fetch().await;
-        actix_rt::spawn(fetches.run());
-    }
+    let auth = start_auth(&settings, &kinds, &clock).await?;
     // Before the data folder: a port that is taken is the cheaper thing to find out.
     let listener = listen::bind(settings.listen)
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
@@ -129,6 +117,28 @@ async fn serve(
     closed.context("closing the data folder panicked")?.context("cannot close the data folder")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Reads the keys of tokens, and begins to look after them.
+async fn start_auth(
+    settings: &Settings,
+    kinds: &Kinds,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<Auth>, anyhow::Error> {
+    let auth = Arc::new(Auth::new(settings.auth.clone(), kinds, Arc::clone(clock))?);
+    if !auth.keys().is_empty() {
+        let reloads =
+            KeyReloads::install(Arc::clone(auth.keys())).context("cannot wait for SIGHUP")?;
+        actix_rt::spawn(reloads.run());
+    }
+    let fetches = KeyFetches::new(auth.keys(), auth.refreshes());
+    if let Some(mut fetches) = fetches.context("keys cannot be fetched")? {
+        // A server that is started again beside the one that gives out keys must not depend on who is
+        // first: it serves without these keys, and goes on trying.
+        fetches.fetch().await;
+        actix_rt::spawn(fetches.run());
+    }
+    Ok(auth)
 }
 
 fn open_store(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Store, anyhow::Error> {
