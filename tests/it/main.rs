@@ -53,5 +53,6 @@ mod socket;
 mod startup;
 mod subscription;
 mod tls;
+mod token_command;
 mod trimming;
 mod types;
