@@ -32,9 +32,10 @@ beforeEach(() => {
   client = createClient({ url: "http://server.test", webSocket: PlayedSocket });
   root = createRoot(document.createElement("div"));
 });
-afterEach(() => {
+afterEach(async () => {
   act(() => root.unmount());
   client.close();
+  await vi.advanceTimersByTimeAsync(16);
   expect(vi.getTimerCount()).toBe(0);
   vi.useRealTimers();
 });
@@ -53,7 +54,7 @@ async function render(children: ReactNode): Promise<void> {
 async function play(body: (socket: PlayedSocket) => void): Promise<void> {
   await act(async () => {
     body(PlayedSocket.all.at(-1) as PlayedSocket);
-    await vi.advanceTimersByTimeAsync(0);
+    await vi.advanceTimersByTimeAsync(16);
   });
 }
 
@@ -94,6 +95,7 @@ test("what a component sends is shown at once", async () => {
     typing(true);
     markRead("1");
     void send("hello");
+    await vi.advanceTimersByTimeAsync(16);
   });
   expect(seen.messages.at(-1)).toMatchObject({ content: "hello", state: "sending" });
   expect(seen.unread).toBe(0);

@@ -20,8 +20,9 @@ beforeEach(() => {
   presence = client.presence("note", "a/b");
   leave = presence.connect();
 });
-afterEach(() => {
+afterEach(async () => {
   client.close();
+  await vi.advanceTimersByTimeAsync(16);
   expect(vi.getTimerCount()).toBe(0);
   vi.useRealTimers();
 });

@@ -3,10 +3,10 @@
 import type { CallOptions } from "../calls.js";
 import type { ConnectionState } from "../connection.js";
 import { DormouseError } from "../errors.js";
-import { Listeners } from "../listeners.js";
 import type { ObjectHandle } from "../object.js";
 import { type LoggedMessage, MessageLog } from "./log.js";
 import { type MessageState, Outbox, type Outgoing } from "./outbox.js";
+import { PacedListeners } from "./paced.js";
 import { People } from "./people.js";
 import { Watch } from "./watch.js";
 import type {
@@ -92,7 +92,7 @@ export class Channel {
   readonly #object: ObjectHandle<ChannelKinds, "channel">;
   readonly #me: () => ChannelUser | null;
   readonly #watch: Watch<ChannelFrame>;
-  readonly #listeners = new Listeners();
+  readonly #listeners = new PacedListeners();
   readonly #log = new MessageLog();
   readonly #outbox = new Outbox();
   readonly #people = new People();
@@ -135,7 +135,7 @@ export class Channel {
     return this.#watch.isOpen || this.#listeners.size > 0 || this.#outbox.messages.length > 0;
   }
 
-  /** Calls `listener` after every change of `state`, until the function that it gives is called. Opens nothing. */
+  /** Calls `listener` when `state` has changed, until the function that it gives is called; of a burst not each time. Opens nothing. */
   onState(listener: () => void): () => void {
     return this.#listeners.add(listener);
   }

@@ -1,7 +1,7 @@
 // Who is with an object, of any kind.
 
 import type { ConnectionState } from "../connection.js";
-import { Listeners } from "../listeners.js";
+import { PacedListeners } from "./paced.js";
 import { Watch, type Watched } from "./watch.js";
 import type { ChannelUser } from "./wire.js";
 
@@ -26,7 +26,7 @@ type PresenceFrame =
 /** Who is with an object. It is known while somebody watches (`connect`), over the connection that the object has anyway. */
 export class Presence {
   readonly #watch: Watch<PresenceFrame>;
-  readonly #listeners = new Listeners();
+  readonly #listeners = new PacedListeners();
   readonly #users = new Map<string, ChannelUser>();
   #total: number | undefined;
   #state: PresenceState | null = null;
@@ -58,7 +58,7 @@ export class Presence {
     return this.#watch.isOpen || this.#listeners.size > 0;
   }
 
-  /** Calls `listener` after every change of `state`, until the function that it gives is called. Opens nothing. */
+  /** Calls `listener` when `state` has changed, until the function that it gives is called; of a burst not each time. Opens nothing. */
   onState(listener: () => void): () => void {
     return this.#listeners.add(listener);
   }
