@@ -6,6 +6,205 @@ export type Empty = Record<never, never>;
 /** RFC 3339 with milliseconds, in UTC, such as `2025-01-15T12:00:00.000Z`. */
 export type Timestamp = string;
 
+/** What a channel's sockets receive. */
+export type ChannelEvent =
+  /** The whole state, on connect. */
+  | {
+      type: "initial_state";
+      /** The newest 50, oldest first. */
+      messages: ChannelMessage[];
+      /** All; or some, if they are many. */
+      onlineUsers: ChannelUser[];
+      /** The newest message that the user of this socket has read, if they said so. */
+      lastReadMessageId?: string | null;
+      /** How many they are, if those are not all. */
+      totalOnline?: number | null;
+    }
+  /** A message that somebody wrote. */
+  | {
+      type: "message";
+      /** It. */
+      message: ChannelMessage;
+    }
+  /** A message of this socket is stored. */
+  | {
+      type: "ack";
+      /** What it is called from now on. */
+      messageId: string;
+      /** When it was stored, in milliseconds since 1970. */
+      timestamp: number;
+      /** What its client called it. */
+      clientId?: string | null;
+    }
+  /** Somebody types, or does not any more. */
+  | {
+      type: "typing";
+      /** Who. */
+      userId: string;
+      /** Their name. */
+      username: string;
+      /** Which of both. */
+      isTyping: boolean;
+    }
+  /** Somebody says how present they are. */
+  | {
+      type: "presence";
+      /** Who. */
+      userId: string;
+      /** Their name. */
+      username: string;
+      /** In their own words, such as `away`. */
+      status: string;
+    }
+  /** All that a `sync` asked for was sent. */
+  | {
+      type: "synced";
+      /** The newest message that was sent, or the one that was named if there was none. */
+      lastMessageId: string;
+      /** Whether there are newer ones, to be asked for again. */
+      more: boolean;
+    }
+  /** Somebody has read the messages up to this one. */
+  | {
+      type: "read";
+      /** Who. */
+      userId: string;
+      /** The newest message that they have read. */
+      messageId: string;
+    }
+  /** Somebody came. */
+  | ({ type: "user_connected" } & ChannelUser)
+  /** Somebody left. */
+  | {
+      type: "user_disconnected";
+      /** Who. */
+      userId: string;
+      /** Their name. */
+      username: string;
+    }
+  /** Who is present, in place of all that was said before. */
+  | ({ type: "online" } & ChannelOnlineUsers)
+  /** A message of this socket was refused. */
+  | {
+      type: "error";
+      /** Why, for people. */
+      message: string;
+      /** Why, for programs. */
+      code: ChannelErrorName;
+    };
+
+/** One message. */
+export interface ChannelMessage {
+  /** A UUIDv7. */
+  id: string;
+  /** The channel it is in. */
+  channelId: string;
+  /** Who wrote it. */
+  userId: string;
+  /** Their name when they did. */
+  username: string;
+  /** What they wrote: text, never markup. */
+  content: string;
+  /** When it was stored, in milliseconds since 1970. */
+  timestamp: number;
+  /** Address of their picture, if they have one. */
+  avatarUrl?: string | null;
+  /** The thread it belongs to: the id of the message that began it. */
+  threadId?: string | null;
+}
+
+/** Somebody who is present. */
+export interface ChannelUser {
+  /** The user's id. */
+  userId: string;
+  /** Their name. */
+  username: string;
+  /** When they came, in milliseconds since 1970. */
+  joinedAt: number;
+  /** Address of their picture, if they have one. */
+  avatarUrl?: string | null;
+}
+
+/** Who is present. */
+export interface ChannelOnlineUsers {
+  /** All; or some, if they are many. */
+  onlineUsers: ChannelUser[];
+  /** How many they are, if those are not all. */
+  totalOnline?: number | null;
+}
+
+/** Why a channel refused a message, beside the codes that all kinds have. */
+export type ChannelErrorName = "unknown_message";
+
+/** `message`, and the input of `post`. */
+export interface ChannelPost {
+  /** What to write. */
+  content: string;
+  /**
+   * What the client calls it. Sent again under the same name by the same user, it is the same
+   * message.
+   */
+  clientId?: string | null;
+  /** The thread it belongs to. */
+  threadId?: string | null;
+}
+
+/** Input of `history`. */
+export interface ChannelGetHistory {
+  /** Only messages before the one of this id; from the newest if left out. */
+  before?: string | null;
+  /** At most so many, 1 to 200; 50 if left out. */
+  limit?: number;
+}
+
+/** Result of `history`. */
+export interface ChannelHistory {
+  /** Newest first. */
+  messages: ChannelMessage[];
+  /** Pass it as `before` for the next page; absent on the last one. */
+  next?: string;
+}
+
+/** Input of `thread`. */
+export interface ChannelGetThread {
+  /** Which one. */
+  threadId: string;
+  /** Only messages after the one of this id; from the oldest if left out. */
+  after?: string | null;
+  /** At most so many, 1 to 200; 50 if left out. */
+  limit?: number;
+}
+
+/** Result of `thread`. */
+export interface ChannelThread {
+  /** The message that began it, if it is there, and those of the thread, oldest first. */
+  messages: ChannelMessage[];
+  /** Pass it as `after` for the next page; absent on the last one. */
+  next?: string;
+}
+
+/** Result of `members`. */
+export interface ChannelMembers {
+  /** Those who have ever written or read, by id, and those who are present: 1,000 at most. */
+  members: ChannelMember[];
+}
+
+/** Somebody of a channel. */
+export interface ChannelMember {
+  /** The user's id. */
+  userId: string;
+  /** Their name. */
+  username: string;
+  /** Whether they are present. */
+  isOnline: boolean;
+  /** Address of their picture, if they have one. */
+  avatarUrl?: string;
+  /** When they last wrote or read; absent if they never did. */
+  lastActiveAt?: Timestamp;
+  /** The newest message that they have read, if they said so. */
+  lastReadMessageId?: string;
+}
+
 /** What a counter's sockets receive. */
 export type CounterEvent =
   /** The whole state, on connect. */
@@ -237,6 +436,17 @@ export interface NoteSummary {
  * a `creation` may be called without it, and the server makes one.
  */
 export interface Kinds {
+  channel: {
+    id: "id";
+    event: ChannelEvent;
+    methods: {
+      post: { kind: "mutation"; input: ChannelPost; output: ChannelMessage };
+      history: { kind: "query"; input: ChannelGetHistory; output: ChannelHistory };
+      thread: { kind: "query"; input: ChannelGetThread; output: ChannelThread };
+      members: { kind: "query"; input: Empty; output: ChannelMembers };
+    };
+    listings: Empty;
+  };
   counter: {
     id: "name";
     event: CounterEvent;
@@ -280,4 +490,4 @@ export interface FlatNames {
 }
 
 /** The input field that names an object, by kind. */
-export const ID_FIELDS = { counter: "name", note: "id" } as const;
+export const ID_FIELDS = { channel: "id", counter: "name", note: "id" } as const;

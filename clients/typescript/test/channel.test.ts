@@ -407,7 +407,7 @@ describe("people", () => {
   test("who is here follows what the server says", async () => {
     const socket = await open();
     socket.say(state(1, 1));
-    socket.say({ type: "user_connected", userId: "carol", username: "Carol", joinedAt: "2025-01-15T12:00:00.000Z" });
+    socket.say({ type: "user_connected", userId: "carol", username: "Carol", joinedAt: 7 });
     socket.say({ type: "presence", ...BOB, status: "away" });
     expect(online()).toEqual(["bob away", "carol"]);
     socket.say({ type: "user_disconnected", ...BOB });
@@ -424,7 +424,7 @@ describe("people", () => {
 
   test("a large crowd is counted", async () => {
     const socket = await open();
-    socket.say({ ...state(1, 1), total: 4_000 });
+    socket.say({ ...state(1, 1), totalOnline: 4_000 });
 
     expect(channel.state).toMatchObject({ onlineTotal: 4_000, onlineUsers: [BOB] });
   });
@@ -477,7 +477,7 @@ describe("people", () => {
     expect(told()).toEqual([true, true, false, true, true]);
   });
 
-  test("what this user said of themselves is said again if the server has forgotten it", async () => {
+  test("what this user said of themselves is said again over every connection, once", async () => {
     const socket = await open();
     socket.say(state(1, 1));
     channel.setPresence("away");
@@ -485,13 +485,55 @@ describe("people", () => {
 
     const second = await cut();
     second.say(resumed(1));
-    second.say({ type: "online", onlineUsers: [{ ...ME, status: "away" }] });
-    expect(sent(second, "presence")).toEqual([]);
-    const third = await cut();
-    third.say(resumed(1));
-    third.say({ type: "online", onlineUsers: [ME] });
+    second.say({ type: "online", onlineUsers: [ME] });
+    second.say({ type: "online", onlineUsers: [ME, BOB] });
 
-    expect(sent(third, "presence")).toEqual([{ type: "presence", status: "away" }]);
+    expect(sent(second, "presence")).toEqual([{ type: "presence", status: "away" }]);
+  });
+
+  test("what others said of themselves outlives a list of who is here, and not their leaving", async () => {
+    const socket = await open();
+    socket.say(state(1, 1));
+    socket.say({ type: "presence", ...BOB, status: "away" });
+    socket.say({ type: "online", onlineUsers: [BOB] });
+    expect(online()).toEqual(["bob away"]);
+    socket.say({ type: "user_disconnected", ...BOB });
+    socket.say({ type: "user_connected", ...BOB, joinedAt: 7 });
+
+    expect(online()).toEqual(["bob"]);
+  });
+
+  test("how far this user had read comes with the state, and how far the others with the members", async () => {
+    const socket = await open();
+    socket.say({ ...state(1, 5), lastReadMessageId: id(3) });
+    expect(channel.state).toMatchObject({ unread: 2, lastReadId: id(3) });
+    socket.say({ type: "read", userId: "bob", messageId: id(4), offset: 6 });
+
+    const members = channel.members();
+    const [call] = sent(socket, "call");
+    expect(call).toMatchObject({ method: "members" });
+    const known = [
+      { userId: "bob", username: "Bob", isOnline: true, lastReadMessageId: id(2) },
+      { userId: "carol", username: "Carol", isOnline: false, lastReadMessageId: id(1) },
+      { userId: "dave", username: "Dave", isOnline: false },
+    ];
+    socket.say({ type: "result", id: call?.["id"], data: { members: known } });
+
+    expect(await members).toEqual({ members: known });
+    expect(Object.fromEntries(channel.state.receipts)).toEqual({ [ME.userId]: id(3), bob: id(4), carol: id(1) });
+  });
+
+  test("a message that was read and is not there any more is not told again", async () => {
+    const socket = await open();
+    socket.say(state(1, 3));
+    channel.markRead(id(3));
+    socket.say({ type: "error", code: "unknown_message", message: "there is no message of that id, or not any more" });
+
+    const second = await cut();
+    second.say(resumed(3));
+
+    expect(sent(second, "read")).toEqual([]);
+    expect(ids()).toEqual(range(1, 3).map(id));
   });
 
   test("what others wrote after what was read is unread", async () => {

@@ -1,5 +1,6 @@
 // A face for everybody: their picture, or their initials on a colour of their own.
 
+import type { Person } from "@dormouse/client/channel";
 import type { CSSProperties } from "react";
 
 const HUES = 360;
@@ -7,14 +8,8 @@ const HUES = 360;
 /** Far from a divisor of 360: names that differ little get colours that differ much. */
 const SPREAD = 31;
 
-interface AvatarProps {
-  readonly userId: string;
-  readonly username: string;
-  readonly avatarUrl?: string | undefined;
-}
-
-export function Avatar({ userId, username, avatarUrl }: AvatarProps) {
-  if (avatarUrl !== undefined) return <img className="avatar" src={avatarUrl} alt="" loading="lazy" />;
+export function Avatar({ userId, username, avatarUrl }: Person) {
+  if (avatarUrl != null) return <img className="avatar" src={avatarUrl} alt="" loading="lazy" />;
   return (
     <span className="avatar" style={{ "--hue": hueOf(userId) } as CSSProperties} aria-hidden="true">
       {initialsOf(username)}

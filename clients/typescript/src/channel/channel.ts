@@ -3,23 +3,14 @@
 import type { CallOptions } from "../calls.js";
 import type { ConnectionState } from "../connection.js";
 import { DormouseError } from "../errors.js";
+import type { ChannelGetHistory, ChannelHistory, ChannelMembers, ChannelMessage, ChannelThread } from "../generated.js";
 import type { ObjectHandle } from "../object.js";
 import { type LoggedMessage, MessageLog } from "./log.js";
 import { type MessageState, Outbox, type Outgoing } from "./outbox.js";
 import { PacedListeners } from "./paced.js";
 import { People } from "./people.js";
 import { Watch } from "./watch.js";
-import type {
-  Ack,
-  ChannelFrame,
-  ChannelHistory,
-  ChannelHistoryInput,
-  ChannelKinds,
-  ChannelMembers,
-  ChannelMessage,
-  ChannelThread,
-  ChannelUser,
-} from "./wire.js";
+import type { Ack, ChannelFrame, ChannelKinds, OnlineUser, Person } from "./wire.js";
 
 /** Who goes on writing says so this often, in milliseconds. */
 const TYPING_INTERVAL_MS = 3_000;
@@ -34,11 +25,17 @@ const PAGE_MESSAGES = 50;
 const SERVER_FAILED = 1011;
 
 /** A message of a channel's list: stored, or on its way. */
-export interface ListedMessage extends ChannelMessage {
+export interface ListedMessage extends Person {
   /** Stays the same from the first moment on, unlike `id`: for lists. */
   readonly key: string;
-  /** What the server calls it; until it is stored the same as `key`. */
+  /** What the server calls it, a UUIDv7; until it is stored the same as `key`. */
   readonly id: string;
+  /** Text, as it was written: whoever shows it must not take it for HTML. */
+  readonly content: string;
+  /** When it was stored, before that when it was written, in milliseconds since 1970. */
+  readonly timestamp: number;
+  /** The thread that it is part of: the id of the message that began it. */
+  readonly threadId: string | null;
   /** Where it stands. All messages of others are `sent`. */
   readonly state: MessageState;
   /** Why it failed. */
@@ -54,19 +51,27 @@ export interface ChannelState extends ConnectionState {
   /** Whether there may be older ones: {@link Channel.loadOlder}. */
   readonly hasOlder: boolean;
   /** Who this client is, as its token says; `null` before it was asked for, or if it cannot be read. */
-  readonly me: ChannelUser | null;
+  readonly me: Person | null;
   /** Who is here; in a large channel some of them. */
-  readonly onlineUsers: readonly ChannelUser[];
+  readonly onlineUsers: readonly OnlineUser[];
   /** How many are here. */
   readonly onlineTotal: number;
   /** Who is writing, without this user. */
-  readonly typingUsers: readonly ChannelUser[];
+  readonly typingUsers: readonly Person[];
   /** The newest message that each has read, by user. */
   readonly receipts: ReadonlyMap<string, string>;
   /** The newest message that this user has read. */
   readonly lastReadId: string | null;
   /** How many of the messages after that are somebody else's. */
   readonly unread: number;
+}
+
+/** Which page of a thread. */
+export interface ThreadPage {
+  /** Only messages after the one of this id; from the oldest if left out. */
+  readonly after?: string;
+  /** At most so many, 1 to 200; 50 if left out. */
+  readonly limit?: number;
 }
 
 /** How a message is sent. */
@@ -79,7 +84,7 @@ export interface SendOptions {
 export interface ChannelSurface {
   readonly object: ObjectHandle<ChannelKinds, "channel">;
   /** Who the client is, once a token was asked for. */
-  readonly me: () => ChannelUser | null;
+  readonly me: () => Person | null;
 }
 
 /**
@@ -90,7 +95,7 @@ export class Channel {
   /** The channel's id. */
   readonly id: string;
   readonly #object: ObjectHandle<ChannelKinds, "channel">;
-  readonly #me: () => ChannelUser | null;
+  readonly #me: () => Person | null;
   readonly #watch: Watch<ChannelFrame>;
   readonly #listeners = new PacedListeners();
   readonly #log = new MessageLog();
@@ -181,7 +186,7 @@ export class Channel {
     this.#object.send({ type: "typing", isTyping });
   }
 
-  /** Says something of this user to all, such as `away`. It is said again after a reconnect if the server has forgotten it. */
+  /** Says something of this user to those who are here, such as `away`, and again after every reconnect. */
   setPresence(status: string): void {
     this.#status = status;
     this.#object.send({ type: "presence", status });
@@ -205,18 +210,24 @@ export class Channel {
   }
 
   /** A page of messages, newest first, from before a message or from the newest. Rejects with a {@link DormouseError}. */
-  history(input: ChannelHistoryInput = {}, options?: CallOptions): Promise<ChannelHistory> {
+  history(input: ChannelGetHistory = {}, options?: CallOptions): Promise<ChannelHistory> {
     return this.#object.call("history", input, options);
   }
 
-  /** All messages of a thread. Rejects with a {@link DormouseError}. */
-  thread(threadId: string, options?: CallOptions): Promise<ChannelThread> {
-    return this.#object.call("thread", { threadId }, options);
+  /** A page of a thread, oldest first, from after a message or from the one that began it. Rejects with a {@link DormouseError}. */
+  thread(threadId: string, input: ThreadPage = {}, options?: CallOptions): Promise<ChannelThread> {
+    return this.#object.call("thread", { threadId, ...input }, options);
   }
 
-  /** Everybody who ever was in the channel. Rejects with a {@link DormouseError}. */
-  members(options?: CallOptions): Promise<ChannelMembers> {
-    return this.#object.call("members", {}, options);
+  /**
+   * Everybody who has ever written or read here, 1,000 at most, and how far they have read: `receipts` know it from then on. Rejects
+   * with a {@link DormouseError}.
+   */
+  async members(options?: CallOptions): Promise<ChannelMembers> {
+    const members = await this.#object.call("members", {}, options);
+    for (const { userId, lastReadMessageId } of members.members) this.#noteRead(userId, lastReadMessageId);
+    this.#changed();
+    return members;
   }
 
   /** Tries now, whatever the next try waits for; also after `closed`. */
@@ -237,9 +248,9 @@ export class Channel {
         this.#isLoaded = true;
         for (const message of frame.messages) this.#claim(message);
         this.#log.replace(frame.messages);
-        this.#people.replace(frame.onlineUsers, frame.total);
+        this.#people.replace(frame.onlineUsers, frame.totalOnline);
+        this.#noteRead(this.#me()?.userId, frame.lastReadMessageId);
         this.#sync();
-        this.#repeatPresence();
         break;
       case "message":
         this.#claim(frame.message);
@@ -255,7 +266,7 @@ export class Channel {
         this.#sync();
         break;
       case "read":
-        this.#people.read(frame.userId, frame.messageId);
+        this.#noteRead(frame.userId, frame.messageId);
         if (frame.userId === this.#me()?.userId && frame.messageId === this.#read) this.#read = null;
         break;
       case "typing":
@@ -263,6 +274,8 @@ export class Channel {
         this.#expireTyping();
         break;
       case "presence":
+        this.#people.describe(frame.userId, frame.status);
+        break;
       case "user_connected":
         this.#people.see(frame);
         break;
@@ -270,8 +283,7 @@ export class Channel {
         this.#people.lose(frame.userId);
         break;
       case "online":
-        this.#people.replace(frame.onlineUsers, frame.total);
-        this.#repeatPresence();
+        this.#people.replace(frame.onlineUsers, frame.totalOnline);
         break;
     }
     this.#settle();
@@ -292,6 +304,7 @@ export class Channel {
   #up(): void {
     this.#isUp = true;
     if (this.#read !== null) this.#object.send({ type: "read", messageId: this.#read });
+    if (this.#status !== null) this.#object.send({ type: "presence", status: this.#status });
     this.#sync();
     this.#pump();
   }
@@ -306,8 +319,11 @@ export class Channel {
   /** What the server refused: a message, unless it says that it is something else. */
   #refused(error: DormouseError): void {
     const { clientId = this.#outbox.oldestUnderWay } = error.data as { readonly clientId?: string };
-    if ((error.code as string) === "unknown_message") this.#log.outdate();
-    else if (clientId !== undefined) this.#outbox.refuse(clientId, error);
+    if ((error.code as string) === "unknown_message") {
+      // What was asked for: what comes after a message, or that one was read.
+      if (this.#log.gapAfter === null) this.#read = null;
+      else this.#log.outdate();
+    } else if (clientId !== undefined) this.#outbox.refuse(clientId, error);
     this.#settle();
   }
 
@@ -319,10 +335,11 @@ export class Channel {
     else this.#log.giveUp();
   }
 
-  #repeatPresence(): void {
-    const me = this.#me();
-    if (this.#status === null || me === null || this.#people.find(me.userId)?.status === this.#status) return;
-    this.#object.send({ type: "presence", status: this.#status });
+  /** Somebody has read up to a message, unless they had read further. */
+  #noteRead(userId: string | undefined, messageId: string | null | undefined): void {
+    if (userId === undefined || messageId == null) return;
+    const before = this.#people.readBy(userId);
+    if (before === undefined || this.#log.isAfter(messageId, before)) this.#people.read(userId, messageId);
   }
 
   /** Sends what waits, as far as that is possible now. */
@@ -344,17 +361,17 @@ export class Channel {
   /** Sends a message where no socket can. */
   async #post(clientId: string, input: { readonly content: string; readonly clientId: string }): Promise<void> {
     try {
-      const ack = await this.#object.call("post", input, { timeoutMs: POST_TIMEOUT_MS });
-      this.#acknowledge({ clientId, ...ack });
+      const { id, timestamp } = await this.#object.call("post", input, { timeoutMs: POST_TIMEOUT_MS });
+      this.#acknowledge({ clientId, messageId: id, timestamp });
     } catch (error) {
       this.#outbox.refuse(clientId, error as DormouseError);
     }
     this.#settle();
   }
 
-  #acknowledge({ clientId, messageId, timestamp }: Ack & { readonly clientId?: string }): void {
+  #acknowledge({ clientId, messageId, timestamp }: Ack & { readonly clientId?: string | null }): void {
     const claimed = this.#outbox.find(clientId)?.messageId;
-    if (clientId === undefined || claimed === undefined) return;
+    if (clientId == null || claimed === undefined) return;
     // What looked like it came from another tab of the same user.
     if (claimed !== null && claimed !== messageId) this.#log.label(claimed, undefined);
     this.#outbox.acknowledge(clientId, { messageId, timestamp });
@@ -368,7 +385,7 @@ export class Channel {
         message.wasSent &&
         message.messageId === null &&
         message.content === content &&
-        message.threadId === threadId,
+        message.threadId === (threadId ?? undefined),
     );
     if (twin === undefined) return;
     this.#outbox.claim(twin.clientId, id);
@@ -444,8 +461,19 @@ export class Channel {
   #list(message: LoggedMessage): ListedMessage {
     const present = this.#listed.get(message);
     if (present !== undefined) return present;
-    const { clientId, ...stored } = message;
-    const listed: ListedMessage = { ...stored, key: clientId ?? message.id, state: "sent", error: null };
+    const { id, clientId, userId, username, avatarUrl, content, timestamp, threadId } = message;
+    const listed: ListedMessage = {
+      key: clientId ?? id,
+      id,
+      userId,
+      username,
+      avatarUrl: avatarUrl ?? null,
+      content,
+      timestamp,
+      threadId: threadId ?? null,
+      state: "sent",
+      error: null,
+    };
     this.#listed.set(message, listed);
     return listed;
   }
@@ -454,17 +482,13 @@ export class Channel {
     const present = this.#listed.get(message);
     if (present !== undefined) return present;
     const { clientId, messageId, content, threadId, timestamp, state, error } = message;
-    const { userId = "", username = "", avatarUrl } = this.#me() ?? {};
     const listed: ListedMessage = {
-      id: messageId ?? clientId,
       key: clientId,
-      channelId: this.id,
-      userId,
-      username,
-      ...(avatarUrl !== undefined && { avatarUrl }),
+      id: messageId ?? clientId,
+      ...(this.#me() ?? { userId: "", username: "" }),
       content,
-      ...(threadId !== undefined && { threadId }),
       timestamp,
+      threadId: threadId ?? null,
       state,
       error,
     };

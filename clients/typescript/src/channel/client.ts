@@ -7,7 +7,7 @@ import type { ObjectHandle } from "../object.js";
 import { claims } from "../token.js";
 import { Channel } from "./channel.js";
 import { Presence } from "./presence.js";
-import type { ChannelKinds, ChannelUser } from "./wire.js";
+import type { ChannelKinds, Person } from "./wire.js";
 
 /** So many are kept with what was seen in them, if nobody needs them. */
 const KEPT_MAX = 32;
@@ -16,12 +16,12 @@ const KEPT_MAX = 32;
 export class ChannelClient<K extends KindMap<K> = Kinds> extends Client<K> {
   readonly #channels = new Map<string, Channel>();
   readonly #presences = new Map<string, Presence>();
-  readonly #identity: { me: ChannelUser | null };
+  readonly #identity: { me: Person | null };
 
   /** Makes a client. Nothing is opened before somebody watches something. */
   constructor(options: ClientOptions = {}) {
     const { getToken } = options;
-    const identity: { me: ChannelUser | null } = { me: null };
+    const identity: { me: Person | null } = { me: null };
     const getTokenHere = async (): Promise<string | null> => {
       const token = (await getToken?.()) ?? null;
       identity.me = userOf(token);
@@ -67,7 +67,7 @@ function kept<T extends { readonly isInUse: boolean }>(all: Map<string, T>, key:
 }
 
 /** Who a token says that its owner is. */
-function userOf(token: string | null): ChannelUser | null {
+function userOf(token: string | null): Person | null {
   const { sub, username, avatar } = claims(token);
   if (typeof sub !== "string") return null;
   return {

@@ -1,6 +1,6 @@
 // A channel's messages as far as they are known here: in order, each once, without a gap.
 
-import type { ChannelMessage } from "./wire.js";
+import type { ChannelMessage } from "../generated.js";
 
 /** What `initial_state` brings at most: with fewer there is nothing older. */
 const INITIAL_MESSAGES_MAX = 50;

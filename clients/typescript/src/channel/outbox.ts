@@ -53,7 +53,7 @@ export class Outbox {
   }
 
   /** The message of this name. */
-  find(clientId: string | undefined): Outgoing | undefined {
+  find(clientId: string | null | undefined): Outgoing | undefined {
     return this.#messages.get(clientId ?? "");
   }
 

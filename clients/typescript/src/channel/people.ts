@@ -1,19 +1,20 @@
 // Who is in a channel, who is writing, and how far everybody has read.
 
-import type { ChannelUser } from "./wire.js";
+import type { ChannelUser } from "../generated.js";
+import type { OnlineUser, Person } from "./wire.js";
 
 /** Who is writing says so every three seconds; after so long without it they have stopped, in milliseconds. */
 const TYPING_MS = 6_500;
 
 /** The people of one channel. */
 export class People {
-  readonly #online = new Map<string, ChannelUser>();
-  readonly #typing = new Map<string, { readonly user: ChannelUser; readonly until: number }>();
+  readonly #online = new Map<string, OnlineUser>();
+  readonly #typing = new Map<string, { readonly user: Person; readonly until: number }>();
   readonly #receipts = new Map<string, string>();
   #total: number | null = null;
 
   /** Who is here; in a large channel some of them. */
-  get online(): readonly ChannelUser[] {
+  get online(): readonly OnlineUser[] {
     return [...this.#online.values()];
   }
 
@@ -23,7 +24,7 @@ export class People {
   }
 
   /** Who is writing. */
-  get typing(): readonly ChannelUser[] {
+  get typing(): readonly Person[] {
     return Array.from(this.#typing.values(), ({ user }) => user);
   }
 
@@ -37,28 +38,26 @@ export class People {
     return Math.min(...Array.from(this.#typing.values(), ({ until }) => until));
   }
 
-  /** Somebody who is here. */
-  find(userId: string): ChannelUser | undefined {
-    return this.#online.get(userId);
-  }
-
-  /** Takes the whole list. */
-  replace(users: readonly ChannelUser[], total: number | undefined): void {
+  /** Takes the whole list. What those said of themselves who are still here is still so: it is in no list. */
+  replace(users: readonly ChannelUser[], total: number | null | undefined): void {
+    const before = new Map(this.#online);
     this.#online.clear();
     this.#total = total ?? null;
-    for (const user of users) this.#online.set(user.userId, user);
+    for (const user of users) {
+      const status = before.get(user.userId)?.status;
+      this.#online.set(user.userId, { ...user, ...(status !== undefined && { status }) });
+    }
   }
 
-  /** Somebody is here, or says something of themselves. */
-  see({ userId, username, avatarUrl, joinedAt, status }: ChannelUser): void {
-    this.#online.set(userId, {
-      ...this.#online.get(userId),
-      userId,
-      username,
-      ...(avatarUrl !== undefined && { avatarUrl }),
-      ...(joinedAt !== undefined && { joinedAt }),
-      ...(status !== undefined && { status }),
-    });
+  /** Somebody came. */
+  see({ userId, username, joinedAt, avatarUrl = null }: ChannelUser): void {
+    this.#online.set(userId, { userId, username, joinedAt, avatarUrl });
+  }
+
+  /** Somebody says something of themselves. */
+  describe(userId: string, status: string): void {
+    const user = this.#online.get(userId);
+    if (user !== undefined) this.#online.set(userId, { ...user, status });
   }
 
   /** Somebody left. */
@@ -68,7 +67,7 @@ export class People {
   }
 
   /** Somebody writes, or has stopped. */
-  type({ userId, username }: ChannelUser, isTyping: boolean, now: number): void {
+  type({ userId, username }: Person, isTyping: boolean, now: number): void {
     if (isTyping) this.#typing.set(userId, { user: { userId, username }, until: now + TYPING_MS });
     else this.#typing.delete(userId);
   }

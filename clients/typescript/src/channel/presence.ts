@@ -3,23 +3,23 @@
 import type { ConnectionState } from "../connection.js";
 import { PacedListeners } from "./paced.js";
 import { Watch, type Watched } from "./watch.js";
-import type { ChannelUser } from "./wire.js";
+import type { PresentUser } from "./wire.js";
 
 /** Who is with an object, at one moment. A new object comes with every change. */
 export interface PresenceState extends ConnectionState {
   /** Users, not tabs; of a large crowd some. As they were last seen while the connection is away. */
-  readonly users: readonly ChannelUser[];
+  readonly users: readonly PresentUser[];
   /** How many they are. */
   readonly total: number;
 }
 
 /** What a socket says that was opened with `?presence=1`. */
 type PresenceFrame =
-  | { readonly type: "presence_state"; readonly users: readonly ChannelUser[]; readonly total?: number }
+  | { readonly type: "presence_state"; readonly users: readonly PresentUser[]; readonly total?: number }
   | {
       readonly type: "presence_diff";
-      readonly joins: readonly ChannelUser[];
-      readonly leaves: readonly ChannelUser[];
+      readonly joins: readonly PresentUser[];
+      readonly leaves: readonly PresentUser[];
       readonly total?: number;
     };
 
@@ -27,7 +27,7 @@ type PresenceFrame =
 export class Presence {
   readonly #watch: Watch<PresenceFrame>;
   readonly #listeners = new PacedListeners();
-  readonly #users = new Map<string, ChannelUser>();
+  readonly #users = new Map<string, PresentUser>();
   #total: number | undefined;
   #state: PresenceState | null = null;
 

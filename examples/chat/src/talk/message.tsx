@@ -1,11 +1,10 @@
 // One message. Its content is text: React shows it as it was written, whatever it looks like.
 
-import type { Channel, ListedMessage } from "@dormouse/client/channel";
+import type { Channel, ListedMessage, Person } from "@dormouse/client/channel";
 import { memo } from "react";
 
 import { Avatar } from "../avatar";
 import { counted, inWords, sentence, timeOf } from "../words";
-import type { Reader } from "./readers";
 
 /** More faces do not fit. */
 const READERS_MAX = 5;
@@ -20,7 +19,7 @@ interface MessageProps {
   /** Where its thread is, if it can have one. */
   readonly threadHref?: string | undefined;
   readonly replies?: number;
-  readonly readers?: readonly Reader[];
+  readonly readers?: readonly Person[];
 }
 
 export const Message = memo(function Message(props: MessageProps) {
@@ -34,7 +33,7 @@ export const Message = memo(function Message(props: MessageProps) {
       data-state={state}
       data-own={isOwn}
     >
-      {!isContinued && <Avatar userId={userId} username={username} avatarUrl={avatarUrl} />}
+      {!isContinued && <Avatar userId={userId} username={username} avatarUrl={avatarUrl ?? null} />}
       <div className="body">
         {!isContinued && (
           <p className="author">
@@ -83,7 +82,7 @@ function Failed({ message: { key, error }, channel }: Pick<MessageProps, "messag
   );
 }
 
-function Readers({ readers }: { readers: readonly Reader[] }) {
+function Readers({ readers }: { readers: readonly Person[] }) {
   const names = inWords(readers.map(({ username }) => username));
   return (
     <p className="readers" data-testid="readers" title={`Read by ${names}`}>

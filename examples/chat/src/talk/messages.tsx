@@ -1,13 +1,13 @@
 // What was said, oldest first: older messages come when the top is reached, and the end stays in sight of who is at the end.
 
-import type { ListedMessage } from "@dormouse/client/channel";
+import type { ListedMessage, Person } from "@dormouse/client/channel";
 import type { LiveChannel } from "@dormouse/client/react";
 import { Fragment, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 
 import { dayOf } from "../words";
 import { Message } from "./message";
 import type { Reading } from "./reading";
-import { type Reader, readersByMessage } from "./readers";
+import { readersByMessage } from "./readers";
 
 /** Messages of one person within this time are one block, in milliseconds. */
 const BLOCK_MS = 300_000;
@@ -18,7 +18,7 @@ const END_PX = 40;
 /** So near to the top older messages are fetched, in pixels. */
 const TOP_PX = 200;
 
-const NOBODY: readonly Reader[] = [];
+const NOBODY: readonly Person[] = [];
 
 interface MessageListProps {
   readonly live: LiveChannel;
@@ -29,7 +29,7 @@ interface MessageListProps {
 export function MessageList({ live, reading, threadAddress }: MessageListProps) {
   const { messages, hasOlder, channel, me, isConnected } = live;
   const { newAfterId, setAtEnd } = reading;
-  const shown = useMemo(() => messages.filter(({ threadId }) => threadId === undefined), [messages]);
+  const shown = useMemo(() => messages.filter(({ threadId }) => threadId === null), [messages]);
   const replies = useMemo(() => repliesByThread(messages), [messages]);
   const readers = useMemo(() => readersByMessage(live), [live]);
   const box = useRef<HTMLDivElement>(null);
@@ -105,7 +105,7 @@ function continues(message: ListedMessage, before: ListedMessage | undefined): b
 function repliesByThread(messages: readonly ListedMessage[]): ReadonlyMap<string, number> {
   const replies = new Map<string, number>();
   for (const { threadId } of messages) {
-    if (threadId !== undefined) replies.set(threadId, (replies.get(threadId) ?? 0) + 1);
+    if (threadId !== null) replies.set(threadId, (replies.get(threadId) ?? 0) + 1);
   }
   return replies;
 }

@@ -8,7 +8,7 @@ import { channelAddress } from "../route";
 import { counted } from "../words";
 import { Composer } from "./composer";
 import { MessageList } from "./messages";
-import { useAway, useReading } from "./reading";
+import { useAway, useReading, useReceipts } from "./reading";
 import { Thread } from "./thread";
 
 /** More faces do not fit the heading. */
@@ -19,6 +19,7 @@ export function TalkPage({ channelId, threadId }: { channelId: string; threadId:
   const { onlineUsers, onlineTotal, isLoaded, status, error } = live;
   const reading = useReading(live);
   useAway(live);
+  useReceipts(live);
   useEffect(() => {
     const title = document.title;
     document.title = `#${channelId} · Chat`;

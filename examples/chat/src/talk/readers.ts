@@ -1,23 +1,16 @@
 // How far the others have read, at the message that is the last one for each.
 
-import type { ListedMessage } from "@dormouse/client/channel";
+import type { ListedMessage, Person } from "@dormouse/client/channel";
 import type { LiveChannel } from "@dormouse/client/react";
 
-/** Somebody who has read a message, and nothing after it. */
-export interface Reader {
-  readonly userId: string;
-  readonly username: string;
-  readonly avatarUrl?: string | undefined;
-}
-
 /** The others whose newest read message this is, or is in a thread right after this. */
-export function readersByMessage({ messages, receipts, onlineUsers, me }: LiveChannel): ReadonlyMap<string, Reader[]> {
-  const people = new Map<string, Reader>();
-  for (const { userId, username, avatarUrl } of [...messages, ...onlineUsers]) {
+export function readersByMessage({ messages, receipts, onlineUsers, me }: LiveChannel): ReadonlyMap<string, Person[]> {
+  const people = new Map<string, Person>();
+  for (const { userId, username, avatarUrl = null } of [...messages, ...onlineUsers]) {
     people.set(userId, { userId, username, avatarUrl });
   }
   const places = new Map(messages.map(({ id }, index) => [id, index]));
-  const readers = new Map<string, Reader[]>();
+  const readers = new Map<string, Person[]>();
   for (const [userId, messageId] of receipts) {
     const shown = lastShown(messages, places.get(messageId));
     if (userId === me?.userId || shown === undefined) continue;
@@ -28,5 +21,5 @@ export function readersByMessage({ messages, receipts, onlineUsers, me }: LiveCh
 
 /** The last message up to a place that is not part of a thread. */
 function lastShown(messages: readonly ListedMessage[], place: number | undefined): ListedMessage | undefined {
-  return place === undefined ? undefined : messages.slice(0, place + 1).findLast(({ threadId }) => threadId === undefined);
+  return place === undefined ? undefined : messages.slice(0, place + 1).findLast(({ threadId }) => threadId === null);
 }

@@ -32,6 +32,14 @@ export function useReading({ messages, unread, lastReadId, isLoaded, markRead }:
   return { newAfterId, setAtEnd, forgetMarker: useCallback(() => setNewAfterId(null), []) };
 }
 
+/** Learns how far the others had read before this page was opened. */
+export function useReceipts({ isLoaded, channel }: LiveChannel): void {
+  useEffect(() => {
+    // Without them some faces are missing, and come with what is read next.
+    if (isLoaded) channel.members().catch(() => {});
+  }, [isLoaded, channel]);
+}
+
 /** Tells the others when this page is out of sight. */
 export function useAway({ isConnected, setPresence }: LiveChannel): void {
   const isVisible = useSyncExternalStore(subscribe, () => document.visibilityState === "visible");

@@ -1,6 +1,7 @@
 // A thread, beside the channel; on a phone a sheet over it.
 
-import type { ChannelMessage, ListedMessage } from "@dormouse/client/channel";
+import type { ChannelMessage } from "@dormouse/client";
+import type { Channel, ListedMessage } from "@dormouse/client/channel";
 import type { LiveChannel } from "@dormouse/client/react";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 
@@ -8,6 +9,12 @@ import { channelAddress } from "../route";
 import { sentence } from "../words";
 import { Composer } from "./composer";
 import { Message } from "./message";
+
+/** As many as the server gives at once. */
+const PAGE_MESSAGES = 200;
+
+/** Longer threads are shown from the beginning; what is said now is shown too. */
+const THREAD_MESSAGES_MAX = 1_000;
 
 export function Thread({ live, threadId }: { live: LiveChannel; threadId: string }) {
   const { channel, isLoaded, me, isConnected } = live;
@@ -17,8 +24,8 @@ export function Thread({ live, threadId }: { live: LiveChannel; threadId: string
     setFetched(NOTHING_FETCHED);
     if (!isLoaded) return;
     const ending = new AbortController();
-    channel.thread(threadId, { signal: ending.signal }).then(
-      ({ messages }) => setFetched({ stored: messages, error: null }),
+    wholeThread(channel, threadId, ending.signal).then(
+      (stored) => setFetched({ stored, error: null }),
       (err: Error) => {
         if (!ending.signal.aborted) setFetched({ stored: [], error: err });
       },
@@ -76,6 +83,19 @@ interface Fetched {
 
 const NOTHING_FETCHED: Fetched = { stored: [], error: null };
 
+/** The beginning of a thread, or all of it. */
+async function wholeThread(channel: Channel, threadId: string, signal: AbortSignal): Promise<readonly ChannelMessage[]> {
+  const all: ChannelMessage[] = [];
+  let after: string | undefined;
+  do {
+    const page = { limit: PAGE_MESSAGES, ...(after !== undefined && { after }) };
+    const { messages, next } = await channel.thread(threadId, page, { signal });
+    all.push(...messages);
+    after = next;
+  } while (after !== undefined && all.length < THREAD_MESSAGES_MAX);
+  return all;
+}
+
 /** What the server said of a thread, and what was said since. */
 function together(
   stored: readonly ChannelMessage[],
@@ -86,6 +106,6 @@ function together(
   const known = new Set(live.map(({ id }) => id));
   const older = stored
     .filter(({ id }) => !known.has(id))
-    .map((message): ListedMessage => ({ ...message, key: message.id, state: "sent", error: null }));
+    .map((message): ListedMessage => ({ ...message, key: message.id, threadId, state: "sent", error: null }));
   return [...older, ...live];
 }
