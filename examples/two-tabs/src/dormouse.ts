@@ -1,6 +1,6 @@
 // The server: one client, one cache, and the options that connect them.
 
-import { createClient } from "@dormouse/client";
+import { createClient } from "@dormouse/client/channel";
 import { createQueries } from "@dormouse/client/tanstack";
 import { QueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";

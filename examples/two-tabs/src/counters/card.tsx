@@ -7,6 +7,7 @@ import { useState } from "react";
 import { queries, useFollow } from "../dormouse";
 import { Switch } from "../switch";
 import { useToast } from "../toasts";
+import { Viewers } from "../viewers";
 import { asChange, inWords, sentence } from "../words";
 import { CounterHistory } from "./history";
 import { Sparkline } from "./sparkline";
@@ -41,6 +42,7 @@ export function CounterCard({ name, onRemove }: { name: string; onRemove: () => 
     <li className="card counter" data-counter={name} data-status={status}>
       <header>
         <h2 title={name}>{name}</h2>
+        <Viewers kind="counter" id={name} isOn={isLive} />
         <Switch label="Live" isOn={isLive} onChange={setLive} testId="live" />
         <button type="button" className="icon" aria-label={`Take ${name} off the board`} onClick={onRemove}>
           ×

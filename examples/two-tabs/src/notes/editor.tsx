@@ -7,6 +7,7 @@ import { type KeyboardEvent, useState } from "react";
 
 import { queries, useFollow } from "../dormouse";
 import { useToast } from "../toasts";
+import { Viewers } from "../viewers";
 import { sentence, when } from "../words";
 import { Conflict } from "./conflict";
 import { type Draft, edited, isOvertaken } from "./draft";
@@ -75,6 +76,7 @@ function OpenNote({ note, status }: { note: NoteData; status: string }) {
       <a className="back" href="#/notes">
         ‹ All notes
       </a>
+      <Viewers kind="note" id={id} />
       <textarea
         className="title"
         aria-label="Title"

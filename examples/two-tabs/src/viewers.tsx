@@ -1,0 +1,40 @@
+// Who looks at something, this page included. Without tokens everybody is a guest, and every tab another one.
+
+import { usePresence } from "@dormouse/client/react";
+import type { CSSProperties } from "react";
+
+/** More dots say nothing more. */
+const DOTS_MAX = 5;
+
+const HUES = 360;
+
+/** Far from a divisor of 360: ids that differ little get colours that differ much. */
+const SPREAD = 31;
+
+interface ViewersProps {
+  readonly kind: "counter" | "note";
+  readonly id: string;
+  readonly isOn?: boolean;
+}
+
+/** A dot for each who looks, and their number. Nothing for who is alone. */
+export function Viewers({ kind, id, isOn = true }: ViewersProps) {
+  const { users, total } = usePresence(kind, id, { enabled: isOn });
+  if (total < 2) return null;
+  return (
+    <span className="viewers soft" data-testid="viewers" title={users.map(({ username }) => username).join(", ")}>
+      <span className="viewer-dots" aria-hidden="true">
+        {users.slice(0, DOTS_MAX).map(({ userId }) => (
+          <i key={userId} style={{ "--hue": hueOf(userId) } as CSSProperties} />
+        ))}
+      </span>
+      {total} viewing
+    </span>
+  );
+}
+
+function hueOf(userId: string): number {
+  let hue = 0;
+  for (const character of userId) hue = (hue * SPREAD + (character.codePointAt(0) ?? 0)) % HUES;
+  return hue;
+}
