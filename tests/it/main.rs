@@ -21,6 +21,7 @@ mod auth_keys;
 mod auth_sockets;
 mod bounds;
 mod channel;
+mod channel_shards;
 mod counter;
 mod crash;
 mod disk;

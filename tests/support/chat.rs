@@ -54,6 +54,11 @@ pub fn token_of(user: &str) -> String {
 }
 
 impl Member {
+    /// Says goodbye.
+    pub async fn leave(self) {
+        self.socket.close().await;
+    }
+
     /// Writes a message. Gives its id, once it is acknowledged.
     ///
     /// # Panics

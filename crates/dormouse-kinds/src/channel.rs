@@ -2,51 +2,60 @@
 //! the same order.
 //!
 //! Messages and receipts are in the event log; who is present and who types passes between the
-//! sockets without the channel, which sleeps as long as nobody writes.
+//! sockets without the channel, which sleeps as long as nobody writes. A channel with very many users
+//! can be split into shards.
 
 mod limits;
 mod live;
+mod part;
 mod queries;
 mod retention;
+mod shard;
+mod shards;
 mod store;
 mod words;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use dormouse::{Cx, Error, Methods, Object, Offset, PresenceEvents, Session, User, WRITE};
+use dormouse::{Alarm, Cx, Error, Methods, Object, Session, User, WRITE};
 use serde::{Deserialize, Deserializer};
 
-use self::store::{Store, Stored};
+use self::part::{Part, needs_user, on_sync, say_unknown, user_of};
+use self::shards::ToShard;
+use self::store::Stored;
 
 pub use self::limits::{ClientId, Content, MessageId, Status, Text, ThreadId};
 pub use self::queries::{GetHistory, GetThread, History, Member, Members, Thread};
+pub use self::shard::ChannelShard;
 pub use self::words::{
     ChannelEvent, ChannelUser, ErrorName, MarkRead, Message, OnlineUsers, Post, SetStatus, Sync,
     Typing,
 };
 
-/// How many messages a socket gets at once when it connects.
-const INITIAL_MESSAGES: u32 = 50;
-
-/// Most messages that one `sync` gives.
-const SYNC_MESSAGES_MAX: u32 = 500;
-
-/// Most bytes of text that one `sync` gives, and what a socket gets when it connects: a socket that
-/// leaves more unread than it may is closed.
-const TEXT_BYTES_MAX: usize = 256 << 10;
+/// Most shards of one channel: each is sent every message.
+const SHARDS_MAX: u16 = 64;
 
 /// A channel in memory: nothing, as everything is read from its database when it is needed.
 #[derive(Clone, Copy, Debug)]
 pub struct Channel;
 
 /// What the settings file may say in `[channel]`, beside `sockets_max`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChannelSettings {
     /// Messages older than this are deleted, such as `"30d"`; never, if it is left out.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "retention_text")]
     pub retention: Option<Duration>,
+    /// Into how many shards each channel is split, by a hash of the user: 1 (not at all) to 64.
+    #[serde(deserialize_with = "shards_number")]
+    pub shards: u16,
+}
+
+impl Default for ChannelSettings {
+    fn default() -> ChannelSettings {
+        ChannelSettings { retention: None, shards: 1 }
+    }
 }
 
 impl Object for Channel {
@@ -58,24 +67,20 @@ impl Object for Channel {
     const FULL: Option<&'static str> = Some("Channel full");
 
     fn methods() -> Methods<Self> {
-        Methods::new()
+        live::pass_on(Methods::new())
             .id("id")
             .settings::<ChannelSettings>()
+            .sharded_by(shards::shard_of)
             .mutation("post", Self::post)
             .query("history", Self::history)
             .query("thread", Self::thread)
             .query("members", Self::members)
+            .connected(Self::on_connected)
             .message("message", Self::on_message)
-            .message("sync", Self::on_sync)
+            .message("sync", on_sync::<Self>)
             .message("read", Self::on_read)
-            .relay("typing", live::typing)
-            .relay("presence", live::presence)
-            .presence(PresenceEvents {
-                arrived: live::arrived,
-                departed: live::departed,
-                online: live::online,
-            })
             .alarm(Self::on_alarm)
+            .delivery(Self::on_delivery)
     }
 
     fn wake(_: &Cx<Self>) -> Result<Self, Error> {
@@ -83,124 +88,39 @@ impl Object for Channel {
     }
 
     fn initial(&self, cx: &Cx<Self>, session: &Session) -> Result<Option<ChannelEvent>, Error> {
-        let store = Self::store(cx);
-        let mut bytes = 0;
-        let mut messages: Vec<Message> = store
-            .newest(None, INITIAL_MESSAGES)?
-            .into_iter()
-            .map(|stored| stored.message)
-            .take_while(|message| {
-                // The newest one is always shown.
-                let fits = bytes == 0 || bytes + message.content.len() <= TEXT_BYTES_MAX;
-                bytes += message.content.len();
-                fits
-            })
-            .collect();
-        messages.reverse();
-        let user = session.user.as_deref();
-        let last_read_message_id = user.map(|user| store.last_read(&user.id)).transpose()?;
-        Ok(Some(ChannelEvent::InitialState {
-            messages,
-            online: OnlineUsers::from(&cx.online()),
-            last_read_message_id: last_read_message_id.flatten(),
-        }))
+        part::initial_state(cx, session).map(Some)
+    }
+}
+
+impl Part for Channel {
+    fn channel_id(cx: &Cx<Self>) -> &str {
+        cx.id()
     }
 }
 
 impl Channel {
+    fn on_connected(&mut self, cx: &mut Cx<Self>, _: &Session) -> Result<(), Error> {
+        Self::expect_shards(cx)
+    }
+
     fn on_message(
         &mut self,
         cx: &mut Cx<Self>,
         session: &Session,
         post: Post,
     ) -> Result<(), Error> {
-        let user = user_of(session)?;
         let client_id = post.client_id.as_ref().map(|id| id.as_str().to_owned());
-        let ack = |message: &Message| ChannelEvent::Ack {
-            client_id: client_id.clone(),
-            message_id: message.id.clone(),
-            timestamp: message.timestamp,
+        let acknowledge = |cx: &mut Cx<Self>, message: &Message| {
+            let (message_id, timestamp) = (message.id.clone(), message.timestamp);
+            cx.send(session.id, &ChannelEvent::Ack { client_id, message_id, timestamp })
         };
-        let message = match Self::known_post(cx, user, &post)? {
-            Some(known) => return cx.send(session.id, &ack(&known)),
-            None => Self::compose(cx, user, &post)?,
-        };
-        // Before the message, so that its writer's client knows it when it comes.
-        cx.send(session.id, &ack(&message))?;
-        Self::publish(cx, user, &message, client_id.as_deref())
+        Self::write(cx, user_of(session)?, &post, acknowledge).map(|_| ())
     }
 
     fn post(&mut self, cx: &mut Cx<Self>, post: Post) -> Result<Message, Error> {
         let caller = cx.caller().user.clone();
         let user = caller.as_deref().ok_or_else(needs_user)?;
-        if let Some(known) = Self::known_post(cx, user, &post)? {
-            return Ok(known);
-        }
-        let message = Self::compose(cx, user, &post)?;
-        let client_id = post.client_id.as_ref().map(|id| id.as_str());
-        Self::publish(cx, user, &message, client_id)?;
-        Ok(message)
-    }
-
-    /// The message that was stored when a client sent this before, if it did.
-    fn known_post(cx: &Cx<Self>, user: &User, post: &Post) -> Result<Option<Message>, Error> {
-        if !user.may(WRITE) {
-            return Err(Error::forbidden("No write permission"));
-        }
-        let Some(client_id) = &post.client_id else { return Ok(None) };
-        let known = Self::store(cx).by_client_id(&user.id, client_id.as_str())?;
-        Ok(known.map(|stored| stored.message))
-    }
-
-    fn compose(cx: &mut Cx<Self>, user: &User, post: &Post) -> Result<Message, Error> {
-        Ok(Message {
-            id: cx.new_uuid().to_string(),
-            channel_id: cx.id().to_owned(),
-            user_id: user.id.clone(),
-            username: user.username.clone(),
-            content: post.content.as_str().to_owned(),
-            timestamp: cx.now().as_ms(),
-            thread_id: post.thread_id.as_ref().map(|id| id.as_str().to_owned()),
-            avatar_url: user.avatar.clone(),
-        })
-    }
-
-    fn publish(
-        cx: &mut Cx<Self>,
-        user: &User,
-        message: &Message,
-        client_id: Option<&str>,
-    ) -> Result<(), Error> {
-        let offset = cx.broadcast(&ChannelEvent::Message { message: message.clone() })?;
-        let store = Self::store(cx);
-        store.insert(offset, message, client_id)?;
-        store.touch_member(user, cx.now())?;
-        Self::expect_pruning(cx)
-    }
-
-    fn on_sync(&mut self, cx: &mut Cx<Self>, session: &Session, sync: Sync) -> Result<(), Error> {
-        let Some(last_seen) = Self::store(cx).by_id(sync.after_message_id.as_str())? else {
-            Self::say_unknown(cx, session)?;
-            let initial = self.initial(cx, session)?;
-            return initial.map_or(Ok(()), |state| cx.send_initial(session.id, &state));
-        };
-        let missed = Self::missed(cx, last_seen.seq)?;
-        let newest = missed.last().unwrap_or(&last_seen);
-        let (last_message_id, reached) = (newest.message.id.clone(), newest.seq);
-        for Stored { message, .. } in missed {
-            cx.send(session.id, &ChannelEvent::Message { message })?;
-        }
-        let more = !Self::store(cx).after(reached, 1, |_| true)?.is_empty();
-        cx.send(session.id, &ChannelEvent::Synced { last_message_id, more })
-    }
-
-    fn missed(cx: &Cx<Self>, after: Offset) -> Result<Vec<Stored>, Error> {
-        let mut bytes = 0;
-        Self::store(cx).after(after, SYNC_MESSAGES_MAX, |message| {
-            let fits = bytes == 0 || bytes + message.content.len() <= TEXT_BYTES_MAX;
-            bytes += message.content.len();
-            fits
-        })
+        Self::write(cx, user, &post, |_, _| Ok(()))
     }
 
     fn on_read(
@@ -209,41 +129,77 @@ impl Channel {
         session: &Session,
         read: MarkRead,
     ) -> Result<(), Error> {
-        let user = user_of(session)?;
-        let store = Self::store(cx);
-        let Some(message) = store.by_id(read.message_id.as_str())? else {
-            return Self::say_unknown(cx, session);
-        };
-        store.touch_member(user, cx.now())?;
-        if !store.mark_read(&user.id, &message)? {
-            return Ok(());
+        match part::store(cx).by_id(read.message_id.as_str())? {
+            Some(message) => Self::read(cx, user_of(session)?, message),
+            None => say_unknown(cx, session),
         }
-        let (user_id, message_id) = (user.id.clone(), message.message.id);
-        cx.broadcast(&ChannelEvent::Read { user_id, message_id })?;
+    }
+
+    fn on_alarm(&mut self, cx: &mut Cx<Self>, alarm: &Alarm) -> Result<(), Error> {
+        if alarm.name == shards::FEED { Self::expect_shards(cx) } else { Self::prune(cx) }
+    }
+
+    /// Stores a message and tells everybody, unless that was done before.
+    ///
+    /// `acknowledge` comes before the message, so that its writer's client knows it when it comes.
+    fn write(
+        cx: &mut Cx<Self>,
+        user: &User,
+        post: &Post,
+        acknowledge: impl FnOnce(&mut Cx<Self>, &Message) -> Result<(), Error>,
+    ) -> Result<Message, Error> {
+        if !user.may(WRITE) {
+            return Err(may_not_write());
+        }
+        let client_id = post.client_id.as_ref().map(|id| id.as_str());
+        let store = part::store(cx);
+        let known = client_id.map(|id| store.by_client_id(&user.id, id)).transpose()?;
+        if let Some(Stored { message, .. }) = known.flatten() {
+            acknowledge(cx, &message)?;
+            return Ok(message);
+        }
+        let message = Message {
+            id: cx.new_uuid().to_string(),
+            channel_id: cx.id().to_owned(),
+            user_id: user.id.clone(),
+            username: user.username.clone(),
+            content: post.content.as_str().to_owned(),
+            timestamp: cx.now().as_ms(),
+            thread_id: post.thread_id.as_ref().map(|id| id.as_str().to_owned()),
+            avatar_url: user.avatar.clone(),
+        };
+        acknowledge(cx, &message)?;
+        part::publish(cx, &message, client_id)?;
+        Self::expect_pruning(cx)?;
+        Self::feed(cx)?;
+        Ok(message)
+    }
+
+    /// Notes what a user has read.
+    fn read(cx: &mut Cx<Self>, user: &User, message: Stored) -> Result<(), Error> {
+        let message_id = message.message.id.clone();
+        if part::mark_read(cx, user, message)? {
+            Self::tell_shards(cx, &ToShard::Read { user: user.into(), message_id })?;
+        }
         Ok(())
     }
-
-    fn say_unknown(cx: &mut Cx<Self>, session: &Session) -> Result<(), Error> {
-        let message = "there is no message of that id, or not any more".to_owned();
-        cx.send(session.id, &ChannelEvent::Error { message, code: ErrorName::UnknownMessage })
-    }
-
-    fn store(cx: &Cx<Self>) -> Store<'_> {
-        Store::of(cx.sql(), cx.id())
-    }
 }
 
-fn user_of(session: &Session) -> Result<&User, Error> {
-    session.user.as_deref().ok_or_else(needs_user)
+fn may_not_write() -> Error {
+    Error::forbidden("No write permission")
 }
 
-fn needs_user() -> Error {
-    Error::unauthorized("a channel is only for those who have a token")
-}
-
-fn duration<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
+fn retention_text<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(text)?;
     humantime::parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn shards_number<'de, D: Deserializer<'de>>(number: D) -> Result<u16, D::Error> {
+    let shards = u16::deserialize(number)?;
+    let is_allowed = (1..=SHARDS_MAX).contains(&shards);
+    is_allowed
+        .then_some(shards)
+        .ok_or_else(|| serde::de::Error::custom(format!("`shards` must be 1 to {SHARDS_MAX}")))
 }
 
 #[cfg(test)]

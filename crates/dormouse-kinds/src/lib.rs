@@ -5,6 +5,6 @@ pub mod channel;
 pub mod counter;
 pub mod note;
 
-pub use crate::channel::Channel;
+pub use crate::channel::{Channel, ChannelShard};
 pub use crate::counter::Counter;
 pub use crate::note::Note;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::envelope::Envelope;
 use crate::object_actor::ObjectActor;
+use crate::object_ref::ObjectRef;
 use crate::sessions::{Locked, Sessions};
 
 /// Everything the node keeps about one key. It lives as long as anybody refers to it.
@@ -26,7 +27,10 @@ pub(crate) struct Entry {
     pub(crate) mailbox: Mutex<Mailbox>,
     /// Jobs that run for it, or whose results wait in its queue.
     pub(crate) jobs: AtomicUsize,
-    pub(crate) sessions: Sessions,
+    /// Shared with the root, if the object is a shard.
+    pub(crate) sessions: Arc<Sessions>,
+    /// What the object is a shard of.
+    pub(crate) root: Option<ObjectRef>,
 }
 
 /// The queue of an object and who serves it, under one lock.

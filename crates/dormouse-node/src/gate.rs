@@ -25,7 +25,7 @@ use crate::envelope::{Answered, Reply};
 use crate::jobs;
 use crate::object_actor::Runner;
 use crate::object_ref::ObjectRef;
-use crate::sessions::push_transient;
+use crate::sessions::{Seat, push_transient};
 use crate::shared::Shared;
 
 /// A stored event type that the kind no longer has: no filter has a bit for it, so it passes.
@@ -141,7 +141,7 @@ impl Held {
                 Effect::Direct { json, .. } => json.len(),
                 Effect::Close { reason, .. } => reason.len(),
                 Effect::Send(parcel) => parcel.bytes(),
-                Effect::Job(_) => 0,
+                Effect::Split(_) | Effect::Job(_) => 0,
             })
             .sum();
         size_of::<Held>()
@@ -199,6 +199,9 @@ impl<'a> Releases<'a> {
                 Effect::Close { session, code, reason } => {
                     group.send(self.shared);
                     group.close(self.shared, session, code, reason);
+                }
+                Effect::Split(is_split) => {
+                    group.object.entry().lock_sessions(&self.shared.hubs).split(is_split);
                 }
                 Effect::Send(parcel) => courier::send(self.shared, group.object.clone(), parcel),
                 Effect::Job(job) => jobs::start(self.shared, group.object.clone(), job),
@@ -259,8 +262,10 @@ impl Group {
         presence_version: Option<u64>,
     ) {
         let sessions = self.object.entry().lock_sessions(&shared.hubs);
-        let Some(socket) = sessions.socket(session) else { return };
-        let (frames, after) = (text_frame(json), after.get());
+        let Some(Seat { socket, topic }) = sessions.seat(session) else { return };
+        // A socket of another object of the group is at a place in that one's log.
+        let after = if topic == self.object.topic() { after.get() } else { 0 };
+        let frames = text_frame(json);
         sessions.send(socket.hub(), ToHub::Direct { socket, frames, after, settles: 0 });
         if presence_version.is_some() {
             sessions.show(socket, presence_version, after);
@@ -269,7 +274,7 @@ impl Group {
 
     fn close(&self, shared: &Shared, session: SessionId, code: u16, reason: String) {
         let sessions = self.object.entry().lock_sessions(&shared.hubs);
-        let Some(socket) = sessions.socket(session) else { return };
+        let Some(Seat { socket, .. }) = sessions.seat(session) else { return };
         let code = CloseCode::new(code).unwrap_or(CloseCode::NORMAL);
         sessions.send(socket.hub(), ToHub::Close { socket, code, reason });
     }

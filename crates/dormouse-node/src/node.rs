@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use actix::{Actor, Addr, Arbiter};
 use dormouse::{
     Attach, Call, ClientMessage, Clock, EncodedRelay, Key, Kind, Kinds, Refill, SESSION_KEPT,
-    Session, SessionLimits, Since,
+    Session, SessionLimits, Since, User,
 };
 use dormouse_socket::{CloseCause, HubHandle, SocketId};
 use dormouse_store::Store;
@@ -142,6 +142,15 @@ impl Node {
         self.shared.object(kind, key)
     }
 
+    /// Refers to the object that has the sockets of a user: the one of that name, or its shard.
+    pub fn object_of_sockets(&self, kind: &Arc<Kind>, key: &Key, user: Option<&User>) -> ObjectRef {
+        let root = self.object(kind, key);
+        let shard = kind.shard_of(key, user);
+        let is_split = shard.is_some() && root.entry().lock_sessions(&self.shared.hubs).is_split();
+        let shard = shard.filter(|_| is_split).and_then(|key| self.shared.object_named(&key));
+        shard.unwrap_or(root)
+    }
+
     /// Calls a method. `reply` is called exactly once, on another thread, after what the call
     /// wrote is durable; or at once, if the call cannot be taken.
     pub fn call(&self, object: &ObjectRef, call: Call, reply: Reply) {
@@ -218,7 +227,7 @@ impl Node {
         let Some(entry) = self.shared.entries.get(key).map(|entry| Arc::clone(&entry)) else {
             return ObjectStatus { is_resident: false, sessions: 0, queued: 0 };
         };
-        let sessions = entry.sessions.len();
+        let sessions = entry.sessions.len(entry.topic);
         let mailbox = entry.mailbox.lock();
         let is_resident = !matches!(mailbox.state, State::Asleep);
         ObjectStatus { is_resident, sessions, queued: mailbox.queued() }

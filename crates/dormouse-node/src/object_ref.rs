@@ -52,6 +52,11 @@ impl ObjectRef {
         self.entry.topic
     }
 
+    /// The object that it is a shard of; itself, if it is none.
+    pub fn root(&self) -> &ObjectRef {
+        self.entry.root.as_ref().unwrap_or(self)
+    }
+
     pub(crate) fn entry(&self) -> &Entry {
         &self.entry
     }
@@ -70,8 +75,9 @@ impl Drop for ObjectRef {
         if self.entry.refs.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
-        // An actor holds a reference of its own, so whoever drops the last one finds it asleep.
-        self.entries.remove_if(&self.entry.key, |_, entry| {
+        // An actor holds a reference of its own, so whoever drops the last one finds it asleep. What is
+        // removed is dropped after the map is unlocked: a shard's entry refers to its root's.
+        let _removed = self.entries.remove_if(&self.entry.key, |_, entry| {
             Arc::ptr_eq(entry, &self.entry)
                 && entry.refs.load(Ordering::Acquire) == 0
                 && entry.is_asleep()

@@ -31,19 +31,27 @@ const RELAYS_PER_SECOND_CROWDED: u32 = 10;
 /// How often many people are told how many they are.
 pub(crate) const COUNT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// All sessions of an object.
+/// All sessions of an object, or of a group of objects whose users are in one place.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    table: Arc<Mutex<SessionTable<SocketId>>>,
+    table: Arc<Mutex<SessionTable<Seat>>>,
     /// Locked only while the table is.
     sockets: Mutex<Sockets>,
 }
 
-/// What the node knows of an object's sockets.
+/// Where a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(crate) socket: SocketId,
+    /// The object that the socket belongs to.
+    pub(crate) topic: TopicId,
+}
+
+/// What the node knows of the sockets.
 #[derive(Debug, Default)]
 struct Sockets {
-    /// How many each hub has; those with none get no broadcast.
-    per_hub: Vec<(HubIndex, u32)>,
+    /// How many of each object each hub has; those with none get no broadcast.
+    per_hub: Vec<(TopicId, HubIndex, u32)>,
     /// Those that are told who is present in the words that all kinds have in common.
     watchers: HashSet<SocketId>,
     /// What was relayed and expires, by key.
@@ -52,6 +60,8 @@ struct Sockets {
     relays: Option<(Timestamp, u32)>,
     /// Whether everybody is told soon how many are present.
     counts_soon: bool,
+    /// Whether new sockets go to the members of the group rather than to its first object.
+    is_split: bool,
 }
 
 /// Something that was relayed.
@@ -91,7 +101,7 @@ pub struct Arrival {
 
 /// The sessions of an object, locked, with what it takes to tell its sockets something.
 pub(crate) struct Locked<'a> {
-    table: MutexGuard<'a, SessionTable<SocketId>>,
+    table: MutexGuard<'a, SessionTable<Seat>>,
     sockets: MutexGuard<'a, Sockets>,
     kind: &'a Kind,
     topic: TopicId,
@@ -109,9 +119,12 @@ impl Sessions {
         Arc::clone(&self.table) as Arc<dyn SessionView>
     }
 
-    /// Number of sockets.
-    pub(crate) fn len(&self) -> usize {
-        self.table.lock().len()
+    /// Number of an object's sockets.
+    pub(crate) fn len(&self, topic: TopicId) -> usize {
+        let _table = self.table.lock();
+        let sockets = self.sockets.lock();
+        let own = sockets.per_hub.iter().filter(|(of, ..)| *of == topic);
+        own.map(|(.., count)| *count as usize).sum()
     }
 
     /// Locks it. What is told to sockets before it is unlocked belongs to one moment.
@@ -132,13 +145,15 @@ impl Locked<'_> {
     pub(crate) fn join(&mut self, socket: SocketId, arrival: Arrival) -> (Session, bool, Vec<Due>) {
         let Arrival { session, comes_back, watches } = arrival;
         let now = session.joined_at;
-        let joined = self.table.join(socket, session, comes_back);
-        self.sockets.add(socket.hub());
+        let seat = Seat { socket, topic: self.topic };
+        let joined = self.table.join(seat, session, comes_back);
+        self.sockets.add(seat);
         if watches {
             self.sockets.watchers.insert(socket);
         }
-        if let Some(socket) = joined.replaced {
-            self.sockets.remove(socket);
+        if let Some(seat) = joined.replaced {
+            self.sockets.remove(seat);
+            let socket = seat.socket;
             let reason = "its session goes on over another connection".to_owned();
             self.send(socket.hub(), ToHub::Close { socket, code: CloseCode::NORMAL, reason });
         }
@@ -157,14 +172,15 @@ impl Locked<'_> {
         cause: CloseCause,
         now: Timestamp,
     ) -> Option<Vec<Due>> {
-        if self.table.socket(id) != Some(socket) {
+        let seat = Seat { socket, topic: self.topic };
+        if self.table.socket(id) != Some(seat) {
             return None;
         }
-        self.sockets.remove(socket);
+        self.sockets.remove(seat);
         // Where nobody is left, nobody would hear of it.
         let is_noticed = self.table.len() > 1 || self.table.notes(id).is_some();
         let departure = if is_noticed { departure(cause) } else { Departure::Final };
-        let left = self.table.leave(id, socket, departure, now);
+        let left = self.table.leave(id, seat, departure, now);
         Some(self.settle(id, left, now))
     }
 
@@ -223,13 +239,25 @@ impl Locked<'_> {
     pub(crate) fn to(&self, audience: Audience) -> To {
         match audience {
             Audience::Everyone => To::Everyone,
-            Audience::Except(id) => self.table.socket(id).map_or(To::Everyone, To::Except),
+            Audience::Except(id) => {
+                self.table.socket(id).map_or(To::Everyone, |seat| To::Except(seat.socket))
+            }
         }
     }
 
-    /// The socket of a session, if it is connected.
-    pub(crate) fn socket(&self, id: SessionId) -> Option<SocketId> {
+    /// Where a session is, if it is connected.
+    pub(crate) fn seat(&self, id: SessionId) -> Option<Seat> {
         self.table.socket(id)
+    }
+
+    /// Has new sockets go to the members of the group, or not any more.
+    pub(crate) fn split(&mut self, is_split: bool) {
+        self.sockets.is_split = is_split;
+    }
+
+    /// Whether new sockets go to the members of the group.
+    pub(crate) fn is_split(&self) -> bool {
+        self.sockets.is_split
     }
 
     /// Tells a socket that gets what is published from now on who is present, unless it was shown that
@@ -251,8 +279,18 @@ impl Locked<'_> {
     /// Sends a batch of events to all sockets of the object.
     pub(crate) fn publish_batch(&self, batch: BatchBuilder) {
         let batch = batch.finish();
-        for (hub, _) in &self.sockets.per_hub {
-            self.send(*hub, ToHub::Publish { topic: self.topic, batch: batch.clone() });
+        for &(topic, hub, _) in &self.sockets.per_hub {
+            if topic == self.topic {
+                self.send(hub, ToHub::Publish { topic, batch: batch.clone() });
+            }
+        }
+    }
+
+    /// Sends events that belong to no object's log to all sockets of the group.
+    fn publish_to_group(&self, batch: BatchBuilder) {
+        let batch = batch.finish();
+        for &(topic, hub, _) in &self.sockets.per_hub {
+            self.send(hub, ToHub::Publish { topic, batch: batch.clone() });
         }
     }
 
@@ -311,14 +349,14 @@ impl Locked<'_> {
             batch.lossy(To::Watchers, &words.watchers);
         }
         if !batch.is_empty() {
-            self.publish_batch(batch);
+            self.publish_to_group(batch);
         }
     }
 
     fn publish(&self, event: &EncodedEvent, to: To) {
         let mut batch = BatchBuilder::new();
         push_transient(&mut batch, event, to);
-        self.publish_batch(batch);
+        self.publish_to_group(batch);
     }
 
     fn expire(&mut self, key: Arc<str>, now: Timestamp) -> Option<Due> {
@@ -359,21 +397,26 @@ fn departure(cause: CloseCause) -> Departure {
 }
 
 impl Sockets {
-    fn add(&mut self, hub: HubIndex) {
-        match self.per_hub.iter_mut().find(|(index, _)| *index == hub) {
-            Some((_, count)) => *count += 1,
-            None => self.per_hub.push((hub, 1)),
+    fn add(&mut self, seat: Seat) {
+        match self.count_of(seat) {
+            Some(place) => self.per_hub[place].2 += 1,
+            None => self.per_hub.push((seat.topic, seat.socket.hub(), 1)),
         }
     }
 
-    fn remove(&mut self, socket: SocketId) {
-        self.watchers.remove(&socket);
-        if let Some(place) = self.per_hub.iter().position(|(index, _)| *index == socket.hub()) {
-            self.per_hub[place].1 -= 1;
-            if self.per_hub[place].1 == 0 {
+    fn remove(&mut self, seat: Seat) {
+        self.watchers.remove(&seat.socket);
+        if let Some(place) = self.count_of(seat) {
+            self.per_hub[place].2 -= 1;
+            if self.per_hub[place].2 == 0 {
                 self.per_hub.swap_remove(place);
             }
         }
+    }
+
+    fn count_of(&self, seat: Seat) -> Option<usize> {
+        let own = (seat.topic, seat.socket.hub());
+        self.per_hub.iter().position(|&(topic, hub, _)| (topic, hub) == own)
     }
 
     /// Whether one more may be relayed in this second.

@@ -49,6 +49,12 @@ pub(crate) struct Shared {
 impl Shared {
     /// Refers to an object. Creates nothing and wakes nothing.
     pub(crate) fn object(&self, kind: &Arc<Kind>, key: &Key) -> ObjectRef {
+        // Before the entry is made, under the lock of its place in the map.
+        let root = kind.root_of(key).and_then(|root| self.object_named(&root));
+        let sessions = || match &root {
+            Some(root) => Arc::clone(&root.entry().sessions),
+            None => Arc::new(Sessions::new(self.session_limits)),
+        };
         ObjectRef::get(&self.entries, key, || Entry {
             key: key.clone(),
             kind: Arc::clone(kind),
@@ -57,8 +63,14 @@ impl Shared {
             refs: AtomicUsize::new(0),
             mailbox: Mutex::new(Mailbox::asleep()),
             jobs: AtomicUsize::new(0),
-            sessions: Sessions::new(self.session_limits),
+            sessions: sessions(),
+            root: root.clone(),
         })
+    }
+
+    /// Refers to an object of any kind; `None` if there is no such kind.
+    pub(crate) fn object_named(&self, key: &Key) -> Option<ObjectRef> {
+        self.kinds.get(key.kind()).map(|kind| self.object(kind, key))
     }
 
     /// Whether the node takes no more input.

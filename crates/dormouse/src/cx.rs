@@ -270,6 +270,12 @@ impl<O: Object> Cx<O> {
         self.outbox.send(self.file.connection(), self.handler.now, receiver, &message)
     }
 
+    /// How many messages of this object are not known to have had their effect yet. Those that were given
+    /// up do not count.
+    pub fn undelivered(&self) -> u64 {
+        self.outbox.messages()
+    }
+
     /// The newest messages of this object that were given up, at most `limit` and 1,000, newest first.
     ///
     /// # Errors

@@ -30,9 +30,10 @@ use crate::methods::{Handler, Method, MethodKind, Methods};
 use crate::object::Object;
 use crate::random::Random;
 use crate::relay::{AnnouncePresence, EncodedRelay, Relays};
-use crate::session::{Caller, Session};
+use crate::session::{Caller, Session, User};
 use crate::session_table::{SessionLimits, SessionTable};
 use crate::session_view::SessionView;
+use crate::shards::Sharding;
 
 /// The subscription that every kind offers beside its methods: its events. No method can have this
 /// name.
@@ -74,6 +75,7 @@ pub struct Kind {
     relays: Relays,
     wants_closed: bool,
     settings: KindSettings,
+    sharding: Sharding,
     open: OpenInstance,
     list: RunListing,
 }
@@ -232,6 +234,16 @@ impl Kinds {
         self.by_name.get(name)
     }
 
+    /// The kind of that name, if clients may know it.
+    pub fn public(&self, name: &str) -> Option<&Arc<Kind>> {
+        self.get(name).filter(|kind| !kind.is_shard())
+    }
+
+    /// All kinds that clients may know, by name.
+    pub fn all_public(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        self.by_name.values().filter(|kind| !kind.is_shard())
+    }
+
     /// Takes what was set about a kind: the table of its name in the settings.
     ///
     /// # Errors
@@ -285,6 +297,7 @@ impl Kind {
             return Err(KindError::Message { kind: name, message });
         }
         let (wants_closed, settings) = (methods.closed.is_some(), methods.settings.clone());
+        let sharding = std::mem::take(&mut methods.sharding);
         let methods = Arc::new(methods);
         let infos: Vec<MethodInfo> = methods.methods.iter().map(MethodInfo::of).collect();
         if let Some(method) = duplicate(infos.iter().map(|method| method.name)) {
@@ -309,6 +322,7 @@ impl Kind {
             relays,
             wants_closed,
             settings,
+            sharding,
         })
     }
 
@@ -393,6 +407,22 @@ impl Kind {
     /// Most sockets of one object.
     pub fn sockets_max(&self) -> NonZeroU32 {
         self.settings.sockets_max
+    }
+
+    /// The object that has the sockets of a user, if that is another one; see
+    /// [`Methods::sharded_by`].
+    pub fn shard_of(&self, key: &Key, user: Option<&User>) -> Option<Key> {
+        self.sharding.shard_of(&self.settings, key, user)
+    }
+
+    /// The object that one of this kind is a shard of.
+    pub fn root_of(&self, key: &Key) -> Option<Key> {
+        self.sharding.root_of(key)
+    }
+
+    /// Whether its objects are shards, which clients cannot reach by name.
+    pub fn is_shard(&self) -> bool {
+        self.sharding.is_shard()
     }
 
     /// Whether an object is to be told that a session has lost its socket.

@@ -40,6 +40,7 @@ mod random;
 mod session_store;
 mod session_table;
 mod session_view;
+mod shards;
 
 mod catch_up;
 mod description;

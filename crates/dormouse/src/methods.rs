@@ -17,7 +17,8 @@ use crate::kind_settings::{KindSettings, NoSettings};
 use crate::listing::Listing;
 use crate::object::Object;
 use crate::relay::{PresenceEvents, Relayed, Relays};
-use crate::session::Session;
+use crate::session::{Session, User};
+use crate::shards::Sharding;
 
 /// What clients may call on a kind.
 ///
@@ -42,6 +43,8 @@ pub struct Methods<O> {
     pub(crate) relays: Relays,
     /// What runs when a socket connects.
     pub(crate) connected: Option<SessionHandler<O>>,
+    /// Whether objects are split.
+    pub(crate) sharding: Sharding,
     /// What whoever runs the server may set.
     pub(crate) settings: KindSettings,
     /// What runs when a session has lost its socket.
@@ -123,6 +126,7 @@ impl<O: Object> Methods<O> {
             delivery: None,
             messages: Vec::new(),
             relays: Relays::default(),
+            sharding: Sharding::default(),
             settings: KindSettings::of::<NoSettings>(O::SOCKETS_MAX),
             connected: None,
             closed: None,
@@ -220,6 +224,27 @@ impl<O: Object> Methods<O> {
         T: DeserializeOwned + Default + Send + Sync + 'static,
     {
         self.settings = KindSettings::of::<T>(O::SOCKETS_MAX);
+        self
+    }
+
+    /// Splits objects: `shard_of` says, by the kind's [settings](Self::settings) `T`, which object of
+    /// another kind has the sockets of a user; `None`: this one.
+    ///
+    /// Sockets go there once a handler has called [`Cx::split`]. Calls keep coming here.
+    #[must_use]
+    pub fn sharded_by<T: 'static>(
+        mut self,
+        shard_of: fn(&T, &Key, Option<&User>) -> Option<Key>,
+    ) -> Methods<O> {
+        self.sharding = Sharding::root(shard_of);
+        self
+    }
+
+    /// Makes this the kind of shards of another one: clients cannot reach it by name. `root_of` says
+    /// which object one is a shard of.
+    #[must_use]
+    pub fn shard_of(mut self, root_of: fn(&Key) -> Option<Key>) -> Methods<O> {
+        self.sharding = Sharding::Shard(root_of);
         self
     }
 

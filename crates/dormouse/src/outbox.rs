@@ -138,6 +138,11 @@ impl Outbox {
         self.ready.clear();
     }
 
+    /// How many messages have not had their effect, as far as is known.
+    pub(crate) fn messages(&self) -> u64 {
+        self.bounds.messages
+    }
+
     /// When somebody must look at it again.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.bounds.next_due

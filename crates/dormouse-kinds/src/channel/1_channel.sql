@@ -21,3 +21,7 @@ CREATE TABLE channel_member (
     read_seq INTEGER,
     read_message_id TEXT
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE channel_shard (
+    shard INTEGER PRIMARY KEY,
+    fed_seq INTEGER NOT NULL
+) STRICT;

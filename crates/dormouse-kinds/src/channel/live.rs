@@ -2,15 +2,21 @@
 
 use std::time::Duration;
 
-use dormouse::{Audience, Error, Online, OnlineUser, Relayed, Session};
+use dormouse::{Audience, Error, Methods, Online, OnlineUser, PresenceEvents, Relayed, Session};
 
-use super::user_of;
+use super::part::{Part, user_of};
 use super::words::{ChannelEvent, ChannelUser, OnlineUsers, SetStatus, Typing};
 
 /// So long after the last `typing` somebody does not type any more.
 const TYPING_LASTS: Duration = Duration::from_secs(6);
 
-pub(super) fn typing(session: &Session, typing: Typing) -> Result<Relayed<ChannelEvent>, Error> {
+/// Adds what is passed on without the object.
+pub(super) fn pass_on<P: Part>(methods: Methods<P>) -> Methods<P> {
+    let presence_events = PresenceEvents { arrived, departed, online };
+    methods.relay("typing", typing).relay("presence", presence).presence(presence_events)
+}
+
+fn typing(session: &Session, typing: Typing) -> Result<Relayed<ChannelEvent>, Error> {
     let user = user_of(session)?;
     let event = |is_typing| ChannelEvent::Typing {
         user_id: user.id.clone(),
@@ -25,10 +31,7 @@ pub(super) fn typing(session: &Session, typing: Typing) -> Result<Relayed<Channe
     })
 }
 
-pub(super) fn presence(
-    session: &Session,
-    presence: SetStatus,
-) -> Result<Relayed<ChannelEvent>, Error> {
+fn presence(session: &Session, presence: SetStatus) -> Result<Relayed<ChannelEvent>, Error> {
     let user = user_of(session)?;
     let event = ChannelEvent::Presence {
         user_id: user.id.clone(),
@@ -38,17 +41,17 @@ pub(super) fn presence(
     Ok(Relayed { event, key: user.id.clone(), audience: Audience::Everyone, expires: None })
 }
 
-pub(super) fn arrived(user: &OnlineUser) -> ChannelEvent {
+fn arrived(user: &OnlineUser) -> ChannelEvent {
     ChannelEvent::UserConnected(ChannelUser::from(user))
 }
 
-pub(super) fn departed(user: &OnlineUser) -> ChannelEvent {
+fn departed(user: &OnlineUser) -> ChannelEvent {
     ChannelEvent::UserDisconnected {
         user_id: user.user_id.clone(),
         username: user.username.clone(),
     }
 }
 
-pub(super) fn online(online: &Online) -> ChannelEvent {
+fn online(online: &Online) -> ChannelEvent {
     ChannelEvent::Online(OnlineUsers::from(online))
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Channel;
 use super::limits::{MessageId, ThreadId};
+use super::part;
 use super::store::{MemberRow, Stored};
 use super::words::Message;
 
@@ -93,7 +94,7 @@ pub struct Member {
 
 impl Channel {
     pub(super) fn history(&self, cx: &Cx<Self>, input: GetHistory) -> Result<History, Error> {
-        let store = Self::store(cx);
+        let store = part::store(cx);
         let before = input.before.as_ref().map(|id| Self::known(cx, id)).transpose()?;
         let page =
             input.limit.cut(store.newest(before.map(|stored| stored.seq), input.limit.read())?);
@@ -103,7 +104,7 @@ impl Channel {
     }
 
     pub(super) fn thread(&self, cx: &Cx<Self>, input: GetThread) -> Result<Thread, Error> {
-        let store = Self::store(cx);
+        let store = part::store(cx);
         let after = input.after.as_ref().map(|id| Self::known(cx, id)).transpose()?;
         let thread_id = input.thread_id.as_str();
         let root = if after.is_none() { store.by_id(thread_id)? } else { None };
@@ -115,7 +116,7 @@ impl Channel {
     }
 
     pub(super) fn members(&self, cx: &Cx<Self>, _: Empty) -> Result<Members, Error> {
-        let rows = Self::store(cx).members("", MEMBERS_MAX)?;
+        let rows = part::store(cx).members("", MEMBERS_MAX)?;
         let known: HashSet<&str> = rows.iter().map(|row| row.user_id.as_str()).collect();
         let silent: Vec<Member> = cx
             .online()
@@ -135,7 +136,7 @@ impl Channel {
 
     /// The message of an id that a client named.
     fn known(cx: &Cx<Self>, id: &MessageId) -> Result<Stored, Error> {
-        let found = Self::store(cx).by_id(id.as_str())?;
+        let found = part::store(cx).by_id(id.as_str())?;
         found.ok_or_else(|| Error::not_found("there is no message of that id"))
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use dormouse::{Alarm, Cx, Error, Timestamp};
+use dormouse::{Cx, Error, Timestamp};
 
-use super::{Channel, ChannelSettings};
+use super::shards::ToShard;
+use super::{Channel, ChannelSettings, part};
 
 /// The alarm that deletes old messages.
 const PRUNE: &str = "prune";
@@ -24,16 +25,17 @@ impl Channel {
     }
 
     /// Deletes what is too old, from the log as well.
-    pub(super) fn on_alarm(&mut self, cx: &mut Cx<Self>, _: &Alarm) -> Result<(), Error> {
+    pub(super) fn prune(cx: &mut Cx<Self>) -> Result<(), Error> {
         let Some(retention) = retention(cx)? else { return Ok(()) };
         let now = cx.now();
-        let oldest = Self::store(cx).oldest(PRUNED_MAX + 1)?;
+        let oldest = part::store(cx).oldest(PRUNED_MAX + 1)?;
         let is_old = |timestamp: Timestamp| later(timestamp, retention) <= now;
         let pruned = oldest.iter().take_while(|age| is_old(age.timestamp)).count();
         let pruned = pruned.min(usize::try_from(PRUNED_MAX).unwrap_or(usize::MAX));
         if let Some(last) = pruned.checked_sub(1).and_then(|last| oldest.get(last)) {
-            Self::store(cx).delete_up_to(last.seq)?;
+            part::store(cx).delete_up_to(last.seq)?;
             cx.forget_events(last.seq)?;
+            Self::tell_shards(cx, &ToShard::Prune { up_to: last.id.clone() })?;
         }
         match oldest.get(pruned) {
             Some(next) => cx.set_alarm(PRUNE, later(next.timestamp, retention)),

@@ -1,6 +1,7 @@
 //! The messages and members of a channel in its database.
 
-use dormouse::{Error, Offset, Row, Sql, SqlError, Timestamp, User};
+use dormouse::{Error, Offset, Row, Sql, SqlError, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::words::Message;
 
@@ -25,7 +26,7 @@ const INSERT_MESSAGE: &str = "
         (seq, id, user_id, username, avatar_url, content, thread_id, timestamp_ms, client_id)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 const SELECT_OLDEST: &str = "
-    SELECT seq, timestamp_ms FROM channel_message ORDER BY seq LIMIT ?1";
+    SELECT seq, id, timestamp_ms FROM channel_message ORDER BY seq LIMIT ?1";
 const DELETE_UP_TO: &str = "DELETE FROM channel_message WHERE seq <= ?1";
 const UPSERT_MEMBER: &str = "
     INSERT INTO channel_member (user_id, username, avatar_url, last_active_at_ms)
@@ -35,6 +36,11 @@ const UPSERT_MEMBER: &str = "
 const UPDATE_READ: &str = "
     UPDATE channel_member SET read_seq = ?2, read_message_id = ?3
     WHERE user_id = ?1 AND coalesce(read_seq, 0) < ?2";
+const UPDATE_READ_ELSEWHERE: &str =
+    "UPDATE channel_member SET read_message_id = ?2 WHERE user_id = ?1";
+const SELECT_FED: &str = "SELECT fed_seq FROM channel_shard WHERE shard = ?1";
+const REPLACE_FED: &str = "INSERT OR REPLACE INTO channel_shard (shard, fed_seq) VALUES (?1, ?2)";
+const SELECT_SHARDS: &str = "SELECT shard FROM channel_shard ORDER BY shard";
 const SELECT_READ: &str = "SELECT read_message_id FROM channel_member WHERE user_id = ?1";
 const SELECT_MEMBERS: &str = "
     SELECT user_id, username, avatar_url, last_active_at_ms, read_message_id
@@ -49,14 +55,15 @@ pub(super) struct Stored {
 }
 
 /// Where a message stands that may have to go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Age {
     pub(super) seq: Offset,
+    pub(super) id: String,
     pub(super) timestamp: Timestamp,
 }
 
 /// Somebody who has written or read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct MemberRow {
     pub(super) user_id: String,
     pub(super) username: String,
@@ -139,7 +146,8 @@ impl<'a> Store<'a> {
     /// The oldest messages.
     pub(super) fn oldest(self, limit: u32) -> Result<Vec<Age>, Error> {
         self.sql.rows(SELECT_OLDEST, [limit], |row| {
-            Ok(Age { seq: row.get(0)?, timestamp: Timestamp::from_ms(row.get(1)?) })
+            let (seq, id) = (row.get(0)?, row.get(1)?);
+            Ok(Age { seq, id, timestamp: Timestamp::from_ms(row.get(2)?) })
         })
     }
 
@@ -150,10 +158,39 @@ impl<'a> Store<'a> {
     }
 
     /// Notes that a user was active.
-    pub(super) fn touch_member(self, user: &User, now: Timestamp) -> Result<(), Error> {
-        let row = (&user.id, &user.username, &user.avatar, now.as_ms());
-        self.sql.execute(UPSERT_MEMBER, row)?;
+    pub(super) fn touch_member(
+        self,
+        user_id: &str,
+        username: &str,
+        avatar_url: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.sql.execute(UPSERT_MEMBER, (user_id, username, avatar_url, now.as_ms()))?;
         Ok(())
+    }
+
+    /// Takes over what another part of the channel knows of a member.
+    pub(super) fn put_member(self, member: &MemberRow) -> Result<(), Error> {
+        let MemberRow { user_id, username, avatar_url, last_active_at, read_message_id } = member;
+        self.touch_member(user_id, username, avatar_url.as_deref(), *last_active_at)?;
+        self.sql.execute(UPDATE_READ_ELSEWHERE, (user_id, read_message_id))?;
+        Ok(())
+    }
+
+    /// Up to where a shard was sent messages; `None` if it never was.
+    pub(super) fn fed(self, shard: u64) -> Result<Option<Offset>, Error> {
+        self.sql.row(SELECT_FED, [shard], |row| row.get(0))
+    }
+
+    /// Notes up to where a shard was sent messages.
+    pub(super) fn set_fed(self, shard: u64, seq: Offset) -> Result<(), Error> {
+        self.sql.execute(REPLACE_FED, (shard, seq))?;
+        Ok(())
+    }
+
+    /// The shards that were ever sent messages.
+    pub(super) fn fed_shards(self) -> Result<Vec<u64>, Error> {
+        self.sql.rows(SELECT_SHARDS, [], |row| row.get(0))
     }
 
     /// Notes what a member has read. `false`: they had read it before.

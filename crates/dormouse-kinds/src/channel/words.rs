@@ -147,7 +147,7 @@ pub struct ChannelUser {
 }
 
 /// `message`, and the input of `post`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Post {
     /// What to write.

@@ -80,13 +80,12 @@ impl Policies {
         mut named: BTreeMap<String, Policy>,
         fallback: Policy,
     ) -> Result<Policies, UnknownKind> {
-        let by_kind = kinds
-            .names()
-            .filter_map(|kind| named.remove(kind).map(|policy| (kind, policy)))
-            .collect();
+        let names = || kinds.all_public().map(|kind| kind.name());
+        let by_kind =
+            names().filter_map(|kind| named.remove(kind).map(|policy| (kind, policy))).collect();
         match named.pop_first() {
             Some((name, _)) => {
-                let known = kinds.names().collect::<Vec<_>>().join(", ");
+                let known = names().collect::<Vec<_>>().join(", ");
                 Err(UnknownKind { name, known })
             }
             None => Ok(Policies { by_kind, fallback }),

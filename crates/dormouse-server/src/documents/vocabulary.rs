@@ -63,7 +63,7 @@ impl Vocabulary {
             .map(|(name, schema)| NamedType { name: name.clone(), schema: schema.clone() })
             .collect();
         let mut vocabulary = Vocabulary { kinds: Vec::new(), types };
-        for kind in kinds.names().filter_map(|name| kinds.get(name)) {
+        for kind in kinds.all_public() {
             let described = kind.describe(dialect.clone());
             let names = Names::of(&described, &shared, &mut taken);
             vocabulary.add(described, kind.needs_user(), &names);

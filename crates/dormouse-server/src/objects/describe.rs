@@ -201,6 +201,7 @@ mod tests {
             Effect::Broadcast { .. }
             | Effect::Direct { .. }
             | Effect::Close { .. }
+            | Effect::Split(_)
             | Effect::Job(_) => None,
         })
     }

@@ -67,7 +67,7 @@ impl Names {
             }
         }
         .ok_or_else(|| no_procedure(path))?;
-        let kind = node.kinds().get(kind).ok_or_else(|| no_procedure(path))?;
+        let kind = node.kinds().public(kind).ok_or_else(|| no_procedure(path))?;
         if name == SUBSCRIPTION {
             return Ok(Procedure::Subscription { kind });
         }

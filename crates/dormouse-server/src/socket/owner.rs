@@ -108,7 +108,8 @@ impl SocketSession {
     pub(crate) fn applicant(&self, address: Option<AddressBlock>) -> Applicant<'_> {
         match self {
             SocketSession::Object { object, session, .. } => {
-                let (topic, sockets_max) = (object.topic(), object.kind().sockets_max());
+                let root = object.root();
+                let (topic, sockets_max) = (root.topic(), root.kind().sockets_max());
                 let object = Some(ObjectSeat { topic, sockets_max });
                 Applicant { address, user: session.user.as_deref(), object }
             }
@@ -119,7 +120,7 @@ impl SocketSession {
     /// What its kind says when an object has all the sockets that it may have.
     pub(crate) fn full(&self) -> Option<&'static str> {
         match self {
-            SocketSession::Object { object, .. } => object.kind().full(),
+            SocketSession::Object { object, .. } => object.root().kind().full(),
             SocketSession::Echo { .. } => None,
         }
     }
@@ -155,6 +156,9 @@ impl SocketOwner {
         message: CallMessage,
     ) {
         let CallMessage { id, method, params, key } = message;
+        // What clients know, and call, is the root.
+        let is_shard = object.kind().is_shard();
+        let object = object.root();
         let kind = object.kind();
         let caller = session.caller();
         let mut new_id = (self.node.clock().now(), Random::system());
@@ -171,7 +175,7 @@ impl SocketOwner {
             Err(err) => return send(socket, &frames::error(Some(&id), &err)),
         };
         socket.await_answer();
-        let reply = self.reply(socket.id(), id);
+        let reply = self.reply(socket.id(), id, is_shard);
         match resolved {
             Resolved::Object { call, .. } => self.node.call(object, call, reply),
             Resolved::Listing(call) => {
@@ -203,12 +207,14 @@ impl SocketOwner {
         }
     }
 
-    /// Sends the answer of a call to the socket it came from, after the events it must follow.
-    fn reply(&self, socket: SocketId, id: CallId) -> Reply {
+    /// Sends the answer of a call to the socket it came from, after the events it must follow. A socket
+    /// of a shard is at a place in another log, and does not wait.
+    fn reply(&self, socket: SocketId, id: CallId, is_shard: bool) -> Reply {
         let hub = self.hub.clone();
         Reply::new(move |answered: Answered| {
             let frames = text_frame(&frames::answer(&id, &answered));
-            hub.send(ToHub::Direct { socket, frames, after: answered.tail.get(), settles: 1 });
+            let after = if is_shard { 0 } else { answered.tail.get() };
+            hub.send(ToHub::Direct { socket, frames, after, settles: 1 });
         })
     }
 
@@ -269,7 +275,7 @@ impl Owner for SocketOwner {
         let Some(start) = start.take() else { return };
         let Start { since, filter, comes_back, watches, identity, says_resumed } = *start;
         if let Some(identity) = identity {
-            self.expiries.insert(socket, object.kind().name(), &identity);
+            self.expiries.insert(socket, object.root().kind().name(), &identity);
         }
         let mut mask = u128::MAX;
         if let Some(filter) = filter {

@@ -96,8 +96,8 @@ fn named(door: &FrontDoor, uri: &Uri, prefix: &str) -> Result<ObjectRoute, Probl
 
 fn object(door: &FrontDoor, kind_name: &str, id: &str, uri: &Uri) -> Result<ObjectRoute, Problem> {
     let kinds = door.node.kinds();
-    let kind = kinds.get(kind_name).ok_or_else(|| {
-        let known: Vec<&str> = kinds.names().collect();
+    let kind = kinds.public(kind_name).ok_or_else(|| {
+        let known: Vec<&str> = kinds.all_public().map(|kind| kind.name()).collect();
         let message = format!("no kind {kind_name:?}; there are: {}", known.join(", "));
         Problem::not_found(message).detail("kinds", known.into())
     })?;
@@ -206,7 +206,8 @@ impl ObjectRoute {
         let node = &door.node;
         let filter = self.filter.as_ref().map_or(EventMask::ALL, |filter| filter.mask);
         let from = self.since.as_ref().map_or(0, |since| since.offset.get());
-        let object = node.object(&self.kind, &self.key);
+        let user = visitor.user().ok().flatten().map(Arc::as_ref);
+        let object = node.object_of_sockets(&self.kind, &self.key, user);
         // The session keeps the object's entry, and with it the topic.
         let topic = object.topic();
         // A subscription of tRPC has the events of the object, and nothing else.

@@ -144,6 +144,13 @@ impl<O: Object> Cx<O> {
         Ok(())
     }
 
+    /// Has new sockets go to the object's shards, or not any more; see
+    /// [`Methods::sharded_by`](crate::Methods::sharded_by). Say it whenever the object has woken: it is
+    /// forgotten when nobody is connected.
+    pub fn split(&mut self, is_split: bool) {
+        self.handler.effects.push(Effect::Split(is_split));
+    }
+
     /// Closes the socket of a session, once it has got what was sent before.
     ///
     /// `code` is 1000 (done) or 1008 (not allowed any more), after which clients stay away, 1012 (come

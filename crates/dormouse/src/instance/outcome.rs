@@ -97,6 +97,8 @@ pub enum Effect {
         /// The reason in it.
         reason: String,
     },
+    /// Whether new sockets go to the members of the object's group.
+    Split(bool),
     /// Messages for another object. Whoever carries them calls
     /// [`Instance::settle`](crate::Instance::settle) in the end.
     Send(Parcel),
