@@ -1,10 +1,10 @@
 import type { ChannelClient } from "@dormouse/client/channel";
 import { DormouseProvider } from "@dormouse/client/react";
-import { useEffect, useMemo, useState } from "react";
+import { useCallback, useEffect, useMemo, useState } from "react";
 
 import { Avatar } from "./avatar";
 import { ChannelList } from "./channels";
-import { Banner, ConnectionDot } from "./connection";
+import { ChannelBanner, CommonBanner, ConnectionDot } from "./connection";
 import { useRoute } from "./route";
 import { clientFor, rememberedName, rememberName } from "./session";
 import { SignIn } from "./sign_in";
@@ -33,6 +33,7 @@ interface ChatProps {
 
 function Chat({ name, client, onLeave }: ChatProps) {
   const { channelId, threadId } = useRoute();
+  const retry = useCallback(() => client.reconnect(), [client]);
   useEffect(() => () => client.close(), [client]);
   return (
     <div className="chat" data-open={channelId !== null} data-thread={threadId !== null}>
@@ -50,7 +51,11 @@ function Chat({ name, client, onLeave }: ChatProps) {
           Leave
         </button>
       </header>
-      <Banner onRetry={() => client.reconnect()} />
+      {channelId === null ? (
+        <CommonBanner onRetry={retry} />
+      ) : (
+        <ChannelBanner key={channelId} channelId={channelId} onRetry={retry} />
+      )}
       <div className="columns">
         <ChannelList openId={channelId} />
         {channelId === null ? (

@@ -5,8 +5,9 @@ import type { CSSProperties } from "react";
 
 const HUES = 360;
 
-/** Far from a divisor of 360: names that differ little get colours that differ much. */
-const SPREAD = 31;
+/** FNV-1a: names that differ little get colours that differ much. */
+const HASH_BASIS = 0x811c9dc5;
+const HASH_PRIME = 0x01000193;
 
 export function Avatar({ userId, username, avatarUrl }: Person) {
   if (avatarUrl != null) return <img className="avatar" src={avatarUrl} alt="" loading="lazy" />;
@@ -18,9 +19,9 @@ export function Avatar({ userId, username, avatarUrl }: Person) {
 }
 
 function hueOf(userId: string): number {
-  let hue = 0;
-  for (const character of userId) hue = (hue * SPREAD + (character.codePointAt(0) ?? 0)) % HUES;
-  return hue;
+  let hash = HASH_BASIS;
+  for (const character of userId) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), HASH_PRIME);
+  return (hash >>> 0) % HUES;
 }
 
 function initialsOf(username: string): string {

@@ -1,7 +1,7 @@
 // What a person is told about the connection.
 
 import type { ConnectionState } from "@dormouse/client";
-import { useConnection } from "@dormouse/client/react";
+import { useChannel, useConnection } from "@dormouse/client/react";
 import { useEffect, useState } from "react";
 
 import { sentence } from "./words";
@@ -31,9 +31,24 @@ export function ConnectionDot() {
   );
 }
 
+/** The banner of the page while no channel is open. */
+export function CommonBanner({ onRetry }: { onRetry: () => void }) {
+  return <Banner connection={useConnection()} onRetry={onRetry} />;
+}
+
+/** The banner of the channel that is open. The others are tried as soon as it is back. */
+export function ChannelBanner({ channelId, onRetry }: { channelId: string; onRetry: () => void }) {
+  const live = useChannel(channelId);
+  const { isConnected } = live;
+  useEffect(() => {
+    if (isConnected) onRetry();
+  }, [isConnected, onRetry]);
+  return <Banner connection={live} onRetry={onRetry} />;
+}
+
 /** Says that what is shown may be old, why, and what becomes of what is written now. */
-export function Banner({ onRetry }: { onRetry: () => void }) {
-  const { status, error, retryAt } = useConnection();
+function Banner({ connection, onRetry }: { connection: ConnectionState; onRetry: () => void }) {
+  const { status, error, retryAt } = connection;
   const secondsLeft = useCountdown(retryAt);
   if (status !== "reconnecting" && status !== "closed") return null;
   const isClosed = status === "closed";

@@ -8,8 +8,9 @@ const DOTS_MAX = 5;
 
 const HUES = 360;
 
-/** Far from a divisor of 360: ids that differ little get colours that differ much. */
-const SPREAD = 31;
+/** FNV-1a: ids that differ little get colours that differ much. */
+const HASH_BASIS = 0x811c9dc5;
+const HASH_PRIME = 0x01000193;
 
 interface ViewersProps {
   readonly kind: "counter" | "note";
@@ -34,7 +35,7 @@ export function Viewers({ kind, id, isOn = true }: ViewersProps) {
 }
 
 function hueOf(userId: string): number {
-  let hue = 0;
-  for (const character of userId) hue = (hue * SPREAD + (character.codePointAt(0) ?? 0)) % HUES;
-  return hue;
+  let hash = HASH_BASIS;
+  for (const character of userId) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), HASH_PRIME);
+  return (hash >>> 0) % HUES;
 }

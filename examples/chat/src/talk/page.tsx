@@ -5,7 +5,7 @@ import { useEffect } from "react";
 
 import { Avatar } from "../avatar";
 import { channelAddress } from "../route";
-import { counted } from "../words";
+import { counted, sentence } from "../words";
 import { Composer } from "./composer";
 import { MessageList } from "./messages";
 import { useAway, useReading, useReceipts } from "./reading";
@@ -46,7 +46,7 @@ export function TalkPage({ channelId, threadId }: { channelId: string; threadId:
           </p>
         </header>
         {!isLoaded && (
-          <p className="nothing empty">{status === "closed" ? (error?.message ?? "Not connected.") : "Opening…"}</p>
+          <p className="nothing empty">{status === "closed" ? (error === null ? "Not connected." : sentence(error)) : "Opening…"}</p>
         )}
         {isLoaded && <MessageList live={live} reading={reading} threadAddress={(id) => channelAddress(channelId, id)} />}
         <Typists live={live} />
