@@ -321,7 +321,7 @@ describe("tokens", () => {
     expect(auths(socket)).toEqual([]);
 
     await ponged();
-    expect(auths(socket)).toEqual([{ type: "auth", token: expect.stringContaining("e30.") }]);
+    expect(auths(socket)).toEqual([{ type: "auth", token: expect.stringContaining(".") }]);
     // Nothing was answered: it is shown again.
     await ponged();
     expect(auths(socket).length).toBe(2);

@@ -1,4 +1,12 @@
-/** A token as a server would make it, with a signature that nobody checks. */
-export function jwt(claims: object): string {
-  return `e30.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.c2ln`;
+import { createHmac } from "node:crypto";
+
+/** The secret of servers that tests start. */
+export const SECRET = "a secret that only these tests have";
+
+/** A token, signed by HS256. */
+export function jwt(claims: object, secret: string = SECRET): string {
+  const signed = [{ alg: "HS256", typ: "JWT" }, claims]
+    .map((part) => Buffer.from(JSON.stringify(part)).toString("base64url"))
+    .join(".");
+  return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
 }
