@@ -316,7 +316,7 @@ impl Locked<'_> {
         now: Timestamp,
         words: impl FnOnce(&Kind) -> presence::Words,
     ) -> Option<Due> {
-        if self.sockets.per_hub.is_empty() {
+        if self.kind.presence().is_none() && self.sockets.watchers.is_empty() {
             return None;
         }
         if self.table.is_crowded() || self.sockets.counts_soon {
@@ -325,9 +325,7 @@ impl Locked<'_> {
             }
             return now.checked_add(COUNT_INTERVAL).map(|at| (at, Later::Count));
         }
-        if self.kind.presence().is_some() || !self.sockets.watchers.is_empty() {
-            self.publish_words(words(self.kind));
-        }
+        self.publish_words(words(self.kind));
         None
     }
 
