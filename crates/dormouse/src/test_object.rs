@@ -24,7 +24,7 @@ use crate::object::Object;
 use crate::parcel::{Message, Parcel, Receipt, Sequence};
 use crate::random::Random;
 use crate::session::{Caller, Session, SessionId, User};
-use crate::session_table::{Departure, SessionLimits, SessionTable};
+use crate::session_table::{Departure, Left, SESSION_KEPT, SessionLimits, SessionTable};
 use crate::session_view::SessionView;
 
 /// When a test begins: any fixed moment.
@@ -49,6 +49,8 @@ pub struct TestObject<O> {
     /// Which session connects and sends messages.
     session: SessionId,
     sessions: Arc<Mutex<SessionTable<u32>>>,
+    /// Sessions that lost their sockets, and when to look at them again.
+    looks: Vec<(Timestamp, SessionId)>,
     /// How many sockets there were.
     sockets: u32,
     events: Vec<Value>,
@@ -92,6 +94,7 @@ impl<O: Object> TestObject<O> {
             user: None,
             session: SessionId::from_random([FIRST_SESSION; 16]),
             sessions: Arc::new(Mutex::new(SessionTable::new(LIMITS))),
+            looks: Vec::new(),
             sockets: 0,
             events: Vec::new(),
             frames: Vec::new(),
@@ -193,18 +196,12 @@ impl<O: Object> TestObject<O> {
 
     /// Closes the session's socket as a client does that is done.
     pub fn disconnect(&mut self) {
-        let now = self.clock.now();
-        let mut sessions = self.sessions.lock();
-        let session = sessions.session(self.session).expect("it is connected");
-        let socket = sessions.socket(self.session).expect("it is connected");
-        let left = sessions.leave(self.session, socket, Departure::Final, now);
-        drop(sessions);
-        if let (Some(user), Some(presence)) = (left.departed, self.kind.presence()) {
-            let event = presence.departed(&user).expect("events are JSON");
-            self.events.push(parse(&event));
-        }
-        let outcome = self.instance().closed(&session);
-        self.release(outcome).expect("the object hears of it");
+        self.detach(Departure::Final);
+    }
+
+    /// Breaks the connection of the session's socket: its client may come back.
+    pub fn cut(&mut self) {
+        self.detach(Departure::Dropped);
     }
 
     /// What single sessions got since this was last asked. A socket that the object closed got
@@ -297,15 +294,19 @@ impl<O: Object> TestObject<O> {
         self.store = None;
         self.parcels.clear();
         self.jobs.clear();
-        let strangers_until = Timestamp::from_ms(i64::MAX);
+        self.looks.clear();
+        let strangers_until = self.clock.now().checked_add(SESSION_KEPT);
+        let strangers_until = strangers_until.expect("a test's clock is far from the end of time");
         *self.sessions.lock() = SessionTable::new(SessionLimits { strangers_until, ..LIMITS });
         self.start();
     }
 
-    /// Moves the clock, sends again what is due in the outbox, and lets the alarms that are due fire. Events that they broadcast are
-    /// kept for [`take_events`](Self::take_events).
+    /// Moves the clock, lets go of sessions that do not come back, sends again what is due in the
+    /// outbox, and lets the alarms that are due fire. Events that are broadcast then are kept for
+    /// [`take_events`](Self::take_events).
     pub fn advance(&mut self, by: Duration) {
         self.clock.advance(by);
+        self.look_at_sessions();
         let outcome = self.instance().send_due();
         self.release(outcome).expect("what is due can be sent");
         loop {
@@ -377,6 +378,36 @@ impl<O: Object> TestObject<O> {
             frames.extend(frames_of(&attached));
         }
         frames
+    }
+
+    fn detach(&mut self, departure: Departure) {
+        let now = self.clock.now();
+        let mut sessions = self.sessions.lock();
+        let session = sessions.session(self.session).expect("it is connected");
+        let socket = sessions.socket(self.session).expect("it is connected");
+        let left = sessions.leave(self.session, socket, departure, now);
+        drop(sessions);
+        self.settle_session(session.id, left);
+        let outcome = self.instance().closed(&session);
+        self.release(outcome).expect("the object hears of it");
+    }
+
+    /// Looks at the sessions without a socket whose time has come.
+    fn look_at_sessions(&mut self) {
+        let now = self.clock.now();
+        while let Some(due) = self.looks.iter().position(|(at, _)| *at <= now) {
+            let (_, id) = self.looks.swap_remove(due);
+            let left = self.sessions.lock().look(id, now);
+            self.settle_session(id, left);
+        }
+    }
+
+    fn settle_session(&mut self, id: SessionId, left: Left) {
+        self.looks.extend(left.look_again.map(|at| (at, id)));
+        if let (Some(user), Some(presence)) = (left.departed, self.kind.presence()) {
+            let event = presence.departed(&user).expect("events are JSON");
+            self.events.push(parse(&event));
+        }
     }
 
     fn receive(&mut self, parcel: &Parcel) -> Result<(), Error> {
