@@ -1,5 +1,9 @@
 // Channels and tokens against the real server, with a network that breaks.
 
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import WebSocket from "ws";
 
@@ -12,15 +16,27 @@ import { until } from "./until.js";
 
 const HOUR_S = 3_600;
 
+/** With channels that are one object, and with channels that are split. */
+let servers: Record<1 | 3, Server>;
+let settings: string;
 let server: Server;
 let proxy: Proxy;
 let clients: ChannelClient[] = [];
 let count = 0;
 
 beforeAll(async () => {
-  server = await Server.startWith({ DORMOUSE_AUTH_SECRET: SECRET }, "--presence-grace", "100ms");
+  settings = await mkdtemp(path.join(tmpdir(), "dormouse-settings-"));
+  const split = path.join(settings, "split.toml");
+  await writeFile(split, "[channel]\nshards = 3\n");
+  const start = (...args: string[]) =>
+    Server.startWith({ DORMOUSE_AUTH_SECRET: SECRET }, "--presence-grace", "100ms", ...args);
+  servers = { 1: await start(), 3: await start("--config", split) };
+  server = servers[1];
 });
-afterAll(() => server.dispose());
+afterAll(async () => {
+  for (const each of Object.values(servers)) await each.dispose();
+  await rm(settings, { recursive: true });
+});
 beforeEach(async () => {
   proxy = await Proxy.start(server.url);
 });
@@ -54,7 +70,14 @@ const contents = (channel: Channel): string[] => channel.state.messages.map(({ c
 const post = (channel: Channel, content: string, sub = "carol") =>
   server.mutate("channel.post", { id: channel.id, content }, token(sub));
 
-describe("a channel", () => {
+describe.each([1, 3] as const)("a channel of %i shards", (shards) => {
+  beforeAll(() => {
+    server = servers[shards];
+  });
+  afterAll(() => {
+    server = servers[1];
+  });
+
   test("two people see the same, each message once and in order", async () => {
     const [alice, bob] = (await channelOf(connect("alice"), connect("bob"))) as [Channel, Channel];
 
@@ -194,6 +217,34 @@ describe("presence", () => {
   });
 });
 
+describe("a crowd", () => {
+  test("is counted, and named again when it has gone", async () => {
+    const crowded = await Server.startWith(
+      { DORMOUSE_AUTH_SECRET: SECRET },
+      ...["--presence-grace", "100ms", "--presence-users-max", "3"],
+    );
+    try {
+      const names = ["alice", "bob", "carol", "dave", "eve"];
+      const people = names.map((sub) => connect(sub, { url: crowded.url }));
+      const [channel, ...channels] = people.map((client) => client.channel("crowd"));
+      const [presence, ...presences] = people.map((client) => client.presence("note", "crowd"));
+      const stops = [...channels, ...presences].map((each) => each.connect());
+      channel?.connect();
+      presence?.connect();
+      await until(() => channel?.state.onlineTotal === 5 && presence?.state.total === 5);
+
+      for (const index of [1, 2, 3, 5, 6, 7]) stops[index]?.();
+
+      await until(() => channel?.state.onlineUsers.length === 2 && presence?.state.users.length === 2);
+      expect(channel?.state.onlineTotal).toBe(2);
+      expect(presence?.state.total).toBe(2);
+      expect(presence?.state.users.map(({ userId }) => userId).sort()).toEqual(["alice", "bob"]);
+    } finally {
+      await crowded.dispose();
+    }
+  });
+});
+
 describe("tokens", () => {
   /** Whose first token lives so many seconds, and all others an hour. */
   function brief(lifetimeS: number) {
@@ -201,8 +252,8 @@ describe("tokens", () => {
     const client = connect("alice", { getToken: () => token("alice", (tokens += 1) === 1 ? lifetimeS : HOUR_S) });
     const channel = client.channel(`channel ${(count += 1)}`);
     const states: string[] = [];
-    channel.onState(() => {
-      if (states.at(-1) !== channel.state.status) states.push(channel.state.status);
+    client.onState(() => {
+      if (states.at(-1) !== client.state.status) states.push(client.state.status);
     });
     channel.connect();
     return { client, channel, states };
