@@ -238,3 +238,72 @@ test("older messages come when the top is reached, and what was in sight stays t
   }
   assertSilent(alice);
 });
+
+test("who reads further up is not moved, and what comes meanwhile is unread until they come down", async () => {
+  const channel = fresh();
+  const texts = Array.from({ length: 40 }, (_, index) => `message ${index}`);
+  for (const text of texts) await chat.post("Carol", channel, text);
+  const [alice, bob] = await two(channel);
+  await alice.hasHeard(...texts);
+  await alice.hasUnread(channel, 0);
+  const scroll = (body) => alice.at("messages").evaluate(body);
+  await scroll((box) => box.scrollTo(0, 300));
+
+  await bob.say("Look down");
+  await alice.hasHeard(...texts, "Look down");
+
+  assert.equal(await scroll((box) => box.scrollTop), 300);
+  await alice.hasUnread(channel, 1);
+  await scroll((box) => box.scrollTo(0, box.scrollHeight));
+  await alice.hasUnread(channel, 0);
+  await bob.say("Thank you");
+  await alice.hasHeard(...texts, "Look down", "Thank you");
+  assert.ok(await scroll((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 2), "the end stays in sight");
+  await scroll((box) => box.scrollTo(0, 300));
+  await alice.say("You are welcome");
+  await alice.hasHeard(...texts, "Look down", "Thank you", "You are welcome");
+  assert.ok(await scroll((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 2), "what one writes is in sight");
+  assertSilent(alice, bob);
+});
+
+test("who leaves may come back as somebody else", async () => {
+  const channel = fresh();
+  const [alice, bob] = await two(channel);
+  await alice.say("I am Alice");
+
+  await alice.at("leave").click();
+  await alice.at("name").fill("Mallory");
+  await alice.at("name").press("Enter");
+  await alice.goTo(channel);
+  await alice.hasHeard("I am Alice");
+  await alice.say("I am not");
+
+  await bob.hasHeard("I am Alice", "I am not");
+  assert.equal(await alice.message("I am Alice").getAttribute("data-own"), "false");
+  await bob.at("people").locator("[data-user=mallory]").waitFor();
+  await bob.at("people").locator("[data-user=alice]").waitFor({ state: "detached" });
+  assertSilent(alice, bob);
+});
+
+test("on a phone one thing is on the screen at a time, and a thread is a sheet", async () => {
+  const channel = fresh();
+  const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
+  const alice = await chat.person("Alice", channel, phone);
+  await alice.say("From the train");
+  await alice.hasHeard("From the train");
+  assert.ok(!(await alice.at("channels").isVisible()));
+
+  await alice.at("reply").tap();
+  await alice.at("thread-composer").fill("In the tunnel");
+  await alice.page.getByRole("button", { name: "Send" }).last().tap();
+  await alice.at("thread").getByText("In the tunnel").waitFor();
+  await alice.at("thread-close").tap();
+  await alice.at("replies").getByText("1 reply").waitFor();
+  await alice.page.getByLabel("All channels").tap();
+
+  await alice.at("channels").locator(`[data-channel="${channel}"]`).waitFor();
+  assert.ok(!(await alice.at("composer").isVisible()));
+  const width = await alice.page.evaluate(() => document.documentElement.scrollWidth);
+  assert.equal(width, phone.viewport.width, "nothing is wider than the screen");
+  assertSilent(alice);
+});

@@ -261,13 +261,10 @@ export class Connection {
   #hear(text: string): void {
     const frame = parse(text);
     if (frame === null || this.#calls.answer(frame)) return;
-    if (frame.type === "pong" && this.#position.isBehind(frame.offset)) {
-      this.input({ type: "gap" });
-    } else if (frame.type === "error") {
-      this.#show({ error: refusal(frame as unknown as Refusal, frame) });
-    } else if (frame.type === "authorized") {
-      this.#expiresAt = Date.parse(frame["expiresAt"] as string);
-    } else {
+    const { type } = frame;
+    if (type === "error") this.#show({ error: refusal(frame as unknown as Refusal, frame) });
+    else if (type === "authorized") this.#expiresAt = Date.parse(frame["expiresAt"] as string);
+    else {
       const verdict = this.#position.judge(frame);
       if (verdict === "gap") this.input({ type: "gap" });
       if (verdict === "take") this.#deliver(frame, text.length);
@@ -302,12 +299,10 @@ export class Connection {
   }
 
   #hand(frame: Frame, watcher: Watcher, isPast: boolean): void {
-    const { type } = frame;
+    const { type, listener } = watcher;
     // Who is here is no event of the object: only who asks for it hears of it.
-    const isAll = watcher.type === "*" && !type.startsWith(PRESENCE);
-    if ((isAll || watcher.type === type) && this.#watchers.has(watcher)) {
-      safely(() => watcher.listener(frame, isPast));
-    }
+    const isWanted = type === frame.type || (type === "*" && !frame.type.startsWith(PRESENCE));
+    if (isWanted && this.#watchers.has(watcher)) safely(() => listener(frame, isPast));
   }
 
   /** Shows the machine's state, and what else changed. */

@@ -31,7 +31,10 @@ export class Position {
       this.#offset = offset;
       return "take";
     }
-    if (BESIDE_THE_LOG.includes(type)) return "skip";
+    if (BESIDE_THE_LOG.includes(type)) {
+      // The server has handed out events that did not arrive.
+      return type === "pong" && this.#offset !== undefined && (offset ?? 0) > this.#offset ? "gap" : "skip";
+    }
     if (offset === undefined) return "take";
     // An object that did not exist had no `initial`: its first event says which log this is.
     if (epoch !== undefined && epoch !== this.#epoch) {
@@ -44,11 +47,6 @@ export class Position {
     }
     this.#offset = offset;
     return "take";
-  }
-
-  /** Whether the server has handed out events that did not arrive. */
-  isBehind(offset = 0): boolean {
-    return this.#offset !== undefined && offset > this.#offset;
   }
 
   /** Starts over: the next connection gets the whole state. */

@@ -568,6 +568,16 @@ describe("people", () => {
 
     expect(sent(await cut(), "read")).toEqual([]);
   });
+
+  test("what was read further elsewhere is not told again", async () => {
+    const socket = await open();
+    socket.say(state(1, 3));
+    channel.markRead(id(2));
+    socket.say({ type: "read", userId: ME.userId, messageId: id(3), offset: 4 });
+
+    expect(sent(await cut(), "read")).toEqual([]);
+    expect(channel.state.lastReadId).toBe(id(3));
+  });
 });
 
 describe("sharing", () => {

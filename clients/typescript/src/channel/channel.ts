@@ -1,16 +1,17 @@
 // One channel, as its user sees it: what was said, who is here, and what is on its way.
 
 import type { CallOptions } from "../calls.js";
-import type { ConnectionState } from "../connection.js";
 import { DormouseError } from "../errors.js";
 import type { ChannelGetHistory, ChannelHistory, ChannelMembers, ChannelMessage, ChannelThread } from "../generated.js";
 import type { ObjectHandle } from "../object.js";
-import { type LoggedMessage, MessageLog } from "./log.js";
-import { type MessageState, Outbox, type Outgoing } from "./outbox.js";
+import { Listing } from "./listing.js";
+import { MessageLog } from "./log.js";
+import { Outbox } from "./outbox.js";
 import { PacedListeners } from "./paced.js";
 import { People } from "./people.js";
+import type { ChannelState } from "./state.js";
 import { Watch } from "./watch.js";
-import type { Ack, ChannelFrame, ChannelKinds, OnlineUser, Person } from "./wire.js";
+import type { Ack, ChannelFrame, ChannelKinds, Person } from "./wire.js";
 
 /** Who goes on writing says so this often, in milliseconds. */
 const TYPING_INTERVAL_MS = 3_000;
@@ -23,48 +24,6 @@ const PAGE_MESSAGES = 50;
 
 /** The close code after which the last message is not repeated. */
 const SERVER_FAILED = 1011;
-
-/** A message of a channel's list: stored, or on its way. */
-export interface ListedMessage extends Person {
-  /** Stays the same from the first moment on, unlike `id`: for lists. */
-  readonly key: string;
-  /** What the server calls it, a UUIDv7; until it is stored the same as `key`. */
-  readonly id: string;
-  /** Text, as it was written: whoever shows it must not take it for HTML. */
-  readonly content: string;
-  /** When it was stored, before that when it was written, in milliseconds since 1970. */
-  readonly timestamp: number;
-  /** The thread that it is part of: the id of the message that began it. */
-  readonly threadId: string | null;
-  /** Where it stands. All messages of others are `sent`. */
-  readonly state: MessageState;
-  /** Why it failed. */
-  readonly error: DormouseError | null;
-}
-
-/** A channel at one moment. A new object comes with every change. */
-export interface ChannelState extends ConnectionState {
-  /** Whether the server has said what is in the channel. */
-  readonly isLoaded: boolean;
-  /** Oldest first, without a gap, each once; threads too. Those on their way are the last. */
-  readonly messages: readonly ListedMessage[];
-  /** Whether there may be older ones: {@link Channel.loadOlder}. */
-  readonly hasOlder: boolean;
-  /** Who this client is, as its token says; `null` before it was asked for, or if it cannot be read. */
-  readonly me: Person | null;
-  /** Who is here; in a large channel some of them. */
-  readonly onlineUsers: readonly OnlineUser[];
-  /** How many are here. */
-  readonly onlineTotal: number;
-  /** Who is writing, without this user. */
-  readonly typingUsers: readonly Person[];
-  /** The newest message that each has read, by user. */
-  readonly receipts: ReadonlyMap<string, string>;
-  /** The newest message that this user has read. */
-  readonly lastReadId: string | null;
-  /** How many of the messages after that are somebody else's. */
-  readonly unread: number;
-}
 
 /** Which page of a thread. */
 export interface ThreadPage {
@@ -112,8 +71,7 @@ export class Channel {
   /** What was read, and said of this user, here: said again until the server repeats it. */
   #read: string | null = null;
   #status: string | null = null;
-  /** How messages are listed: the same objects as long as they do not change. */
-  readonly #listed = new WeakMap<LoggedMessage | Outgoing, ListedMessage>();
+  readonly #listing = new Listing();
   #older: Promise<void> | null = null;
 
   /** Use {@link ChannelClient.channel}. */
@@ -267,7 +225,7 @@ export class Channel {
         break;
       case "read":
         this.#noteRead(frame.userId, frame.messageId);
-        if (frame.userId === this.#me()?.userId && frame.messageId === this.#read) this.#read = null;
+        if (this.#read !== null && !this.#isUnsaid(this.#read)) this.#read = null;
         break;
       case "typing":
         if (frame.userId !== this.#me()?.userId) this.#people.type(frame, frame.isTyping, Date.now());
@@ -426,11 +384,15 @@ export class Channel {
     }, at - Date.now());
   }
 
+  /** Whether the server has not said yet that this user has read up to this message. */
+  #isUnsaid(messageId: string): boolean {
+    const said = this.#people.readBy(this.#me()?.userId ?? "");
+    return said === undefined || this.#log.isAfter(messageId, said);
+  }
+
   #lastRead(): string | null {
-    const me = this.#me();
-    const told = me === null ? undefined : this.#people.readBy(me.userId);
-    if (told === undefined || this.#read === null) return told ?? this.#read;
-    return this.#log.isAfter(this.#read, told) ? this.#read : told;
+    if (this.#read !== null && this.#isUnsaid(this.#read)) return this.#read;
+    return this.#people.readBy(this.#me()?.userId ?? "") ?? null;
   }
 
   #changed(): void {
@@ -446,7 +408,7 @@ export class Channel {
     return {
       ...this.#watch.state,
       isLoaded: this.#isLoaded,
-      messages: [...arrived.map((message) => this.#list(message)), ...underWay.map((message) => this.#listOwn(message))],
+      messages: this.#listing.list(arrived, underWay, me),
       hasOlder: this.#log.hasOlder,
       me,
       onlineUsers: this.#people.online,
@@ -456,43 +418,5 @@ export class Channel {
       lastReadId,
       unread: this.#log.after(lastReadId).filter(({ userId }) => userId !== me?.userId).length,
     };
-  }
-
-  #list(message: LoggedMessage): ListedMessage {
-    const present = this.#listed.get(message);
-    if (present !== undefined) return present;
-    const { id, clientId, userId, username, avatarUrl, content, timestamp, threadId } = message;
-    const listed: ListedMessage = {
-      key: clientId ?? id,
-      id,
-      userId,
-      username,
-      avatarUrl: avatarUrl ?? null,
-      content,
-      timestamp,
-      threadId: threadId ?? null,
-      state: "sent",
-      error: null,
-    };
-    this.#listed.set(message, listed);
-    return listed;
-  }
-
-  #listOwn(message: Outgoing): ListedMessage {
-    const present = this.#listed.get(message);
-    if (present !== undefined) return present;
-    const { clientId, messageId, content, threadId, timestamp, state, error } = message;
-    const listed: ListedMessage = {
-      key: clientId,
-      id: messageId ?? clientId,
-      ...(this.#me() ?? { userId: "", username: "" }),
-      content,
-      timestamp,
-      threadId: threadId ?? null,
-      state,
-      error,
-    };
-    this.#listed.set(message, listed);
-    return listed;
   }
 }

@@ -3,8 +3,9 @@
 import { useEffect, useMemo, useSyncExternalStore } from "react";
 
 import type { ChannelClient } from "../channel/client.js";
-import type { Channel, ChannelState } from "../channel/channel.js";
+import type { Channel } from "../channel/channel.js";
 import type { PresenceState } from "../channel/presence.js";
+import type { ChannelState } from "../channel/state.js";
 import type { ConnectionState } from "../connection.js";
 import type { Kinds } from "../generated.js";
 import type { KindMap, KindName } from "../kinds.js";
