@@ -1,13 +1,10 @@
 //! Counters as every server of this tool speaks them: two requests, one socket, one event.
-//!
-//! Nothing here parses JSON as such. An event is read by looking for three names where the event
-//! before had them, which costs a few nanoseconds and keeps the client off the bottleneck.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 
+use crate::field::Field;
 use crate::http::{self, HttpConnection};
 
 /// One change of a counter, as its sockets hear of it.
@@ -23,16 +20,9 @@ pub(crate) struct Change {
 /// Reads [`Change`]s out of text frames. One reader serves all sockets of a thread.
 #[derive(Debug)]
 pub(crate) struct ChangeReader {
-    increment: Name,
-    value: Name,
-    previous_value: Name,
-}
-
-/// Text that names a field, and where it was found last.
-#[derive(Debug)]
-struct Name {
-    text: &'static [u8],
-    last_at: Cell<usize>,
+    increment: Field,
+    value: Field,
+    previous_value: Field,
 }
 
 /// Path of a counter's socket.
@@ -68,8 +58,9 @@ pub(crate) async fn read_value(
 ///
 /// There is none: not a counter's answer.
 pub(crate) fn answered_value(body: &[u8]) -> Result<i64> {
-    let name = Name::new(br#""value":"#);
-    name.number_after(body)
+    let value = Field::named(br#""value":"#);
+    value
+        .number_after(body)
         .map(|(value, _)| value)
         .with_context(|| format!("no value in {}", String::from_utf8_lossy(body)))
 }
@@ -77,9 +68,9 @@ pub(crate) fn answered_value(body: &[u8]) -> Result<i64> {
 impl ChangeReader {
     pub(crate) fn new() -> ChangeReader {
         ChangeReader {
-            increment: Name::new(br#""type":"increment""#),
-            value: Name::new(br#""value":"#),
-            previous_value: Name::new(br#""previousValue":"#),
+            increment: Field::named(br#""type":"increment""#),
+            value: Field::named(br#""value":"#),
+            previous_value: Field::named(br#""previousValue":"#),
         }
     }
 
@@ -94,42 +85,6 @@ impl ChangeReader {
             None => self.previous_value.number_after(text)?,
         };
         Some(Change { previous_value, value })
-    }
-}
-
-impl Name {
-    fn new(text: &'static [u8]) -> Name {
-        Name { text, last_at: Cell::new(0) }
-    }
-
-    /// Where the text ends in `bytes`.
-    fn end_in(&self, bytes: &[u8]) -> Option<usize> {
-        let length = self.text.len();
-        let last_at = self.last_at.get();
-        if bytes.get(last_at..last_at + length) == Some(self.text) {
-            return Some(last_at + length);
-        }
-        let at = bytes.windows(length).position(|window| window == self.text)?;
-        self.last_at.set(at);
-        Some(at + length)
-    }
-
-    /// The integer right after the text, and what follows the integer.
-    fn number_after<'a>(&self, bytes: &'a [u8]) -> Option<(i64, &'a [u8])> {
-        let digits = &bytes[self.end_in(bytes)?..];
-        let (negative, digits) = match digits.strip_prefix(b"-") {
-            Some(digits) => (true, digits),
-            None => (false, digits),
-        };
-        let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if length == 0 {
-            return None;
-        }
-        let mut number = 0_i64;
-        for digit in &digits[..length] {
-            number = number.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
-        }
-        Some((if negative { -number } else { number }, &digits[length..]))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The load tool of Dormouse: fan-out, calls, idle sockets, creating, waking, attacks, two browser tabs; on
-//! Dormouse and side by side with other servers.
+//! The load tool of Dormouse: fan-out, calls, idle sockets, creating, waking, attacks, channels, two
+//! browser tabs; on Dormouse and side by side with other servers.
 //!
 //! Where to start reading: [`scenarios`] says what is measured, [`peers`] on whom, [`counter`] is the
 //! wire they share. Everything runs on one thread, so that the client is one core and no more.
@@ -11,12 +11,15 @@
 //! * **Nothing is left running.** Servers are children, killed when their owner is dropped, on errors
 //!   and signals too, and by the kernel if this process is killed.
 
+mod channel;
 mod clock;
 mod counter;
 mod disk;
+mod field;
 mod http;
 mod latency;
 mod machine;
+mod metrics;
 mod peers;
 mod process;
 mod report;
@@ -44,8 +47,10 @@ use crate::scenarios::all::{self, All};
 use crate::scenarios::attack::{self, Attack};
 use crate::scenarios::calls::{self, Calls};
 use crate::scenarios::ceiling::{self, Ceiling};
+use crate::scenarios::channel::{self as channel_scenario, Channel, Wire};
 use crate::scenarios::create::{self, Create};
 use crate::scenarios::fan_out::{self, FanOut};
+use crate::scenarios::hibernate::{self, Hibernate};
 use crate::scenarios::idle::{self, Idle};
 use crate::scenarios::tabs::{self, Tabs};
 use crate::scenarios::wake::{self, Wake};
@@ -94,6 +99,10 @@ enum Command {
     Attack(On<Attack>),
     /// From a click in one browser tab to the change in another.
     Tabs(On<Tabs>),
+    /// Messages at a steady pace to many sockets of one channel.
+    Channel(On<Channel>),
+    /// What quiet channels cost asleep, and what does not wake them. Starts servers of its own.
+    Hibernate(Hibernate),
     /// What this tool itself can take in a fan-out: the most that any server can show.
     Ceiling(Ceiling),
     /// Everything on every peer, several times, in one table.
@@ -163,6 +172,7 @@ async fn execute(Arguments { command, options }: &Arguments) -> Result<()> {
         programs: Programs {
             dormouse: options.dormouse.clone(),
             dormouse_args: options.dormouse_args.clone(),
+            dormouse_secret: None,
         },
         data_root: options.data_root.clone(),
         cores: process::allowed_cores().context("ask for this process's cores")?,
@@ -197,6 +207,19 @@ async fn execute(Arguments { command, options }: &Arguments) -> Result<()> {
         Command::Tabs(On { on, settings }) => {
             let run = |target| tabs::run(settings, target);
             on.measure("tabs", &launch, Placement::Shared, json, run).await.map(drop)
+        }
+        Command::Channel(On { on, settings }) => {
+            let mut launch = launch;
+            launch.programs = channel::serving_channels(&launch.programs);
+            let wire = Wire::of(on.peer);
+            let run = |target| channel_scenario::run(*settings, wire, target);
+            let outcome = on.measure("channel", &launch, Placement::OneCoreEach, json, run).await?;
+            outcome.verify()
+        }
+        Command::Hibernate(settings) => {
+            let outcome = hibernate::run(*settings, &launch).await?;
+            report::outcome("hibernate", "dormouse", &outcome, json)?;
+            outcome.verify()
         }
         Command::Ceiling(settings) => {
             let outcome = ceiling::run(*settings, &launch).await?;

@@ -11,6 +11,9 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
+/// Where Dormouse looks for the secret of tokens.
+const SECRET_VARIABLE: &str = "DORMOUSE_AUTH_SECRET";
+
 /// A server that speaks the counter's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -34,6 +37,8 @@ pub(crate) struct Programs {
     pub(crate) dormouse: PathBuf,
     /// Arguments after those that this tool sets itself.
     pub(crate) dormouse_args: Vec<String>,
+    /// What Dormouse checks tokens with; `None` for a server without any.
+    pub(crate) dormouse_secret: Option<&'static str>,
 }
 
 impl Peer {
@@ -61,6 +66,10 @@ impl Peer {
                 let mut command = Command::new(&programs.dormouse);
                 command.args(["serve", "--listen", &address.to_string(), "--data"]).arg(data);
                 command.args(&programs.dormouse_args);
+                match programs.dormouse_secret {
+                    Some(secret) => command.env(SECRET_VARIABLE, secret),
+                    None => command.env_remove(SECRET_VARIABLE),
+                };
                 command
             }
             Peer::Bun => {

@@ -96,6 +96,12 @@ pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
     Ok(kib * 1024)
 }
 
+/// Descriptors that a process has open: files, sockets and all else.
+pub(crate) fn open_descriptors(pid: u32) -> Result<usize> {
+    let path = format!("/proc/{pid}/fd");
+    Ok(fs::read_dir(&path).with_context(|| format!("list {path}"))?.count())
+}
+
 /// CPU time that a process has used since it started, in user and kernel, all threads.
 pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
     let path = format!("/proc/{pid}/stat");
@@ -166,6 +172,7 @@ mod tests {
 
         assert!(resident_bytes(pid).unwrap() > 100_000);
         assert!(cpu_time(pid).is_ok());
+        assert!(open_descriptors(pid).unwrap() > 2);
         assert!(!allowed_cores().unwrap().is_empty());
     }
 }

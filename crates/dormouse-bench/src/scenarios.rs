@@ -4,9 +4,12 @@ pub(crate) mod all;
 pub(crate) mod attack;
 pub(crate) mod calls;
 pub(crate) mod ceiling;
+pub(crate) mod channel;
 pub(crate) mod create;
 pub(crate) mod fan_out;
+pub(crate) mod hibernate;
 pub(crate) mod idle;
+mod opening;
 pub(crate) mod tabs;
 pub(crate) mod wake;
 

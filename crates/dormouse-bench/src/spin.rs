@@ -34,6 +34,11 @@ impl Work {
     pub(crate) fn note(&self) {
         self.done.update(|done| done + 1);
     }
+
+    /// Time without work since polling began; grows only while a [`Spinner`] polls.
+    pub(crate) fn idle(&self) -> Duration {
+        self.idle.get()
+    }
 }
 
 impl Spinner {

@@ -1,4 +1,4 @@
-//! A WebSocket client that only listens: handshake, server frames, and pongs so that it stays open.
+//! A WebSocket client: handshake, server frames, pongs so that it stays open, and short texts.
 //!
 //! It reads what servers of this tool send, which is unfragmented text. All sockets of a thread read
 //! into one [`ReadBuffer`]; a socket keeps bytes of its own only for a frame that came in parts.
@@ -33,6 +33,12 @@ const OPCODE_PING: u8 = 0x9;
 const OPCODE_PONG: u8 = 0xA;
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
+
+/// Payload of a frame whose length stands in the first two bytes.
+const SHORT_BYTES_MAX: usize = 125;
+
+/// The payload of a close frame: 1000.
+const CLOSE_NORMAL: [u8; 2] = 1_000_u16.to_be_bytes();
 
 /// One open socket.
 #[derive(Debug)]
@@ -151,14 +157,33 @@ impl WebSocket {
         Ok(())
     }
 
+    /// Sends a text of at most 125 bytes.
+    ///
+    /// # Errors
+    ///
+    /// The text is longer, or the server leaves so much unread that it does not fit.
+    pub(crate) fn send_text(&self, text: &str) -> Result<()> {
+        self.send(OPCODE_TEXT, text.as_bytes()).context("send a text")
+    }
+
+    /// Says that the client is done, as a page that is left does. The server closes the connection.
+    pub(crate) fn send_close(&self) -> Result<()> {
+        self.send(OPCODE_CLOSE, &CLOSE_NORMAL).context("send a close")
+    }
+
     /// Sends a pong, without which a server takes this client for dead.
     fn answer_ping(&self, payload: &[u8]) -> Result<()> {
-        let length = u8::try_from(payload.len()).context("a ping with a long payload")?;
+        self.send(OPCODE_PONG, payload).context("answer a ping")
+    }
+
+    fn send(&self, opcode: u8, payload: &[u8]) -> Result<()> {
+        ensure!(payload.len() <= SHORT_BYTES_MAX, "a payload of {} bytes", payload.len());
+        let length = u8::try_from(payload.len())?;
         // Masking with zeros leaves the payload as it is.
-        let mut pong = vec![FIN | OPCODE_PONG, MASKED | length, 0, 0, 0, 0];
-        pong.extend_from_slice(payload);
-        let written = self.stream.try_write(&pong).context("answer a ping")?;
-        ensure!(written == pong.len(), "no room to answer a ping");
+        let mut frame = vec![FIN | opcode, MASKED | length, 0, 0, 0, 0];
+        frame.extend_from_slice(payload);
+        let written = self.stream.try_write(&frame)?;
+        ensure!(written == frame.len(), "no room for a whole frame");
         Ok(())
     }
 }

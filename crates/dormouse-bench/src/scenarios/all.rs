@@ -7,11 +7,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use crate::channel;
 use crate::clock;
 use crate::machine::Machine;
 use crate::peers::{self, Peer};
@@ -19,8 +20,10 @@ use crate::process;
 use crate::report;
 use crate::scenarios::calls::{self, Calls};
 use crate::scenarios::ceiling::{self, Ceiling, CeilingOutcome};
+use crate::scenarios::channel::{self as channel_scenario, Channel, Wire};
 use crate::scenarios::create::{self, Create};
 use crate::scenarios::fan_out::{self, FanOut};
+use crate::scenarios::hibernate::{self, Hibernate, HibernateOutcome};
 use crate::scenarios::idle::{self, Idle};
 use crate::scenarios::tabs::{self, Tabs};
 use crate::scenarios::wake::{self, Wake};
@@ -81,6 +84,7 @@ pub(crate) enum Group {
     Wake,
     Idle,
     Tabs,
+    Channel,
 }
 
 /// One scenario with its settings.
@@ -92,6 +96,8 @@ enum Workload {
     Wake(Wake),
     Idle(Idle),
     Tabs(Tabs),
+    Channel(Channel),
+    Hibernate(Hibernate),
 }
 
 /// What the comparison gives with `--json`.
@@ -253,6 +259,15 @@ impl All {
             Group::Tabs => {
                 vec![Workload::Tabs(Tabs { clicks: 50, chromium: self.chromium.clone() })]
             }
+            Group::Channel => vec![
+                Workload::Channel(Channel { sockets: 1_000, per_second: 50, messages: 250 }),
+                Workload::Channel(Channel { sockets: 10_000, per_second: 5, messages: 50 }),
+                Workload::Hibernate(Hibernate {
+                    channels: 1_000,
+                    sockets_each: 10,
+                    settle: Duration::from_secs(3),
+                }),
+            ],
         }
     }
 
@@ -260,7 +275,7 @@ impl All {
         let Window { warm_up, measured } = self.window;
         format!(
             "Median of {} runs (lowest to highest), each {measured:?} of load after {warm_up:?} of \
-             warm-up, on a fresh server with an empty folder. Fan-out and idle sockets: one core for \
+             warm-up, on a fresh server with an empty folder. Fan-out, channels and idle sockets: one core for \
              the server, another for the client; all else shares the cores. \"vs\" is above 1 where \
              Dormouse is better. Dormouse, Bun + SQLite and workerd make every change durable before \
              they answer or send it; Bun and node `ws` store nothing.",
@@ -270,8 +285,15 @@ impl All {
 }
 
 impl Group {
-    const ALL: [Group; 6] =
-        [Group::Fanout, Group::Calls, Group::Create, Group::Wake, Group::Idle, Group::Tabs];
+    const ALL: [Group; 7] = [
+        Group::Fanout,
+        Group::Calls,
+        Group::Create,
+        Group::Wake,
+        Group::Idle,
+        Group::Tabs,
+        Group::Channel,
+    ];
 }
 
 impl std::fmt::Display for Group {
@@ -298,6 +320,12 @@ impl Workload {
             Workload::Wake(Wake { by_query: true, .. }) => "wake by a query".to_owned(),
             Workload::Idle(Idle { sockets, .. }) => format!("{sockets} idle sockets"),
             Workload::Tabs(_) => "click in one tab, change in another".to_owned(),
+            Workload::Channel(Channel { sockets, per_second, .. }) => {
+                format!("{per_second} messages/s to {sockets} sockets of a channel")
+            }
+            Workload::Hibernate(Hibernate { channels, sockets_each, .. }) => {
+                format!("{channels} quiet channels, {sockets_each} sockets each")
+            }
         }
     }
 
@@ -316,6 +344,26 @@ impl Workload {
         const CREATE: &[Figure] =
             &[lower("p50, µs"), lower("p99, µs"), lower("resident bytes per awake object")];
         const IDLE: &[Figure] = &[lower("resident bytes per socket"), higher("opened per second")];
+        const CHANNEL: &[Figure] = &[
+            lower("p50 to each socket, ms"),
+            lower("p99 to each socket, ms"),
+            lower("slowest to each socket, ms"),
+            lower("p50 until it reached all, ms"),
+            lower("p99 until it reached all, ms"),
+            lower("client busy meanwhile, %"),
+        ];
+        const HIBERNATE: &[Figure] = &[
+            lower("resident MB, sockets of `/echo` instead"),
+            lower("resident MB, no objects"),
+            lower("resident MB, awake"),
+            lower("resident MB, asleep"),
+            lower("descriptors awake"),
+            lower("descriptors asleep"),
+            lower("objects resident asleep"),
+            lower("asleep of awake, above no objects, %"),
+            lower("woken by pings, typing, statuses, leaving"),
+            lower("woken by coming"),
+        ];
         const TABS: &[Figure] = &[lower("p50, ms"), lower("p99, ms")];
         match self {
             Workload::FanOut(_) => FAN_OUT,
@@ -324,6 +372,8 @@ impl Workload {
             Workload::Wake(_) => LATENCY,
             Workload::Idle(_) => IDLE,
             Workload::Tabs(_) => TABS,
+            Workload::Channel(_) => CHANNEL,
+            Workload::Hibernate(_) => HIBERNATE,
         }
     }
 
@@ -335,7 +385,13 @@ impl Workload {
             Workload::Calls(_) | Workload::Create(_) => {
                 vec![Peer::Dormouse, Peer::BunSqlite, Peer::Workerd]
             }
-            Workload::Wake(_) => vec![Peer::Dormouse],
+            // workerd takes two descriptors for each socket: 10,000 of them are too many for a limit of
+            // 20,000.
+            Workload::Channel(Channel { sockets: 9_001.., .. }) => {
+                vec![Peer::Dormouse, Peer::Bun, Peer::BunSqlite, Peer::Ws]
+            }
+            Workload::Channel(_) => Peer::ALL.to_vec(),
+            Workload::Wake(_) | Workload::Hibernate(_) => vec![Peer::Dormouse],
             Workload::Idle(_) => vec![Peer::Dormouse, Peer::Bun, Peer::Ws, Peer::Workerd],
             Workload::Tabs(_) => vec![Peer::Dormouse, Peer::Bun],
         }
@@ -343,7 +399,10 @@ impl Workload {
 
     fn placement(&self) -> Placement {
         match self {
-            Workload::FanOut(_) | Workload::Idle(_) => Placement::OneCoreEach,
+            Workload::FanOut(_)
+            | Workload::Idle(_)
+            | Workload::Channel(_)
+            | Workload::Hibernate(_) => Placement::OneCoreEach,
             Workload::Calls(_) | Workload::Create(_) | Workload::Wake(_) | Workload::Tabs(_) => {
                 Placement::Shared
             }
@@ -353,18 +412,31 @@ impl Workload {
     /// Starts `peer`, loads it, and stops it, also when the load fails.
     async fn measure(&self, peer: Peer, launch: &Launch) -> Result<Vec<f64>> {
         let mut launch = launch.clone();
-        if let Workload::Wake(_) = self {
-            launch.programs.dormouse_args.extend(WAKE_ARGS.map(str::to_owned));
+        match self {
+            Workload::Wake(_) => {
+                launch.programs.dormouse_args.extend(WAKE_ARGS.map(str::to_owned));
+            }
+            Workload::Channel(_) => launch.programs = channel::serving_channels(&launch.programs),
+            Workload::FanOut(_)
+            | Workload::Calls(_)
+            | Workload::Create(_)
+            | Workload::Idle(_)
+            | Workload::Tabs(_)
+            | Workload::Hibernate(_) => {}
         }
-        let server = launch.start(peer, self.placement()).await?;
-        let values = self.load(server.target()).await;
-        server.stop().await?;
-        let values = values?;
+        let values = if let Workload::Hibernate(settings) = self {
+            figures_of_sleep(hibernate::run(*settings, &launch).await?)?
+        } else {
+            let server = launch.start(peer, self.placement()).await?;
+            let values = self.load(peer, server.target()).await;
+            server.stop().await?;
+            values?
+        };
         ensure!(values.iter().all(|value| value.is_finite()), "a figure is not a number");
         Ok(values)
     }
 
-    async fn load(&self, target: Target) -> Result<Vec<f64>> {
+    async fn load(&self, peer: Peer, target: Target) -> Result<Vec<f64>> {
         let values = match self {
             Workload::FanOut(settings) => {
                 let outcome = fan_out::run(*settings, target).await?;
@@ -397,7 +469,33 @@ impl Workload {
                 let outcome = tabs::run(settings, target).await?;
                 vec![outcome.changed_p50_ms, outcome.changed_p99_ms]
             }
+            Workload::Channel(settings) => {
+                let wire = Wire::of(peer);
+                let outcome = channel_scenario::run(*settings, wire, target).await?;
+                outcome.verify()?;
+                let (each, all) = (outcome.delivery, outcome.reached_all);
+                let busy = outcome.client_busy.context("the client has no core of its own")?;
+                let ms = |us: f64| us / 1_000.0;
+                let times = [each.p50_us, each.p99_us, each.max_us, all.p50_us, all.p99_us];
+                times.map(ms).into_iter().chain([busy * 100.0]).collect()
+            }
+            Workload::Hibernate(_) => bail!("it starts servers of its own"),
         };
         Ok(values)
     }
+}
+
+/// The figures of quiet channels.
+fn figures_of_sleep(outcome: HibernateOutcome) -> Result<Vec<f64>> {
+    outcome.verify()?;
+    let HibernateOutcome { echo, no_objects, awake, asleep, wakes, .. } = outcome;
+    let megabytes = [echo, no_objects, awake, asleep].map(|at| at.resident_bytes as f64 / 1e6);
+    let descriptors = [awake, asleep].map(|at| at.descriptors as f64);
+    let rest = [
+        asleep.objects_resident,
+        outcome.kept_share() * 100.0,
+        wakes.pings + wakes.typing + wakes.status + wakes.leaving,
+        wakes.coming,
+    ];
+    Ok(megabytes.into_iter().chain(descriptors).chain(rest).collect())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde::Serialize;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -16,15 +16,10 @@ use crate::clock;
 use crate::counter::{self, ChangeReader};
 use crate::http::HttpConnection;
 use crate::process;
-use crate::scenarios::{Counted, join_all, parse_seconds};
+use crate::scenarios::opening::{Open, Opened, open_sockets};
+use crate::scenarios::parse_seconds;
 use crate::server::Target;
 use crate::websocket::{ReadBuffer, WebSocket};
-
-/// Handshakes in flight while sockets open.
-const OPENERS: usize = 64;
-
-/// All sockets must be open within this time.
-const OPENING_MAX: Duration = Duration::from_secs(120);
 
 /// The last event must reach every socket within this time.
 const DELIVERY_MAX: Duration = Duration::from_secs(60);
@@ -96,9 +91,7 @@ pub(crate) async fn run(settings: Idle, target: Target) -> Result<IdleOutcome> {
     let resident_before = process::resident_bytes(pid)?;
     let sockets = settings.sockets - sockets_before;
     let started = clock::now();
-    timeout(OPENING_MAX, crowd.open(sockets, &mut listeners))
-        .await
-        .context("sockets did not open within 120 s")??;
+    crowd.open(sockets, &mut listeners).await?;
     let opened_per_second = sockets as f64 / started.elapsed().as_secs_f64();
     tokio::time::sleep(settings.settle).await;
     let resident_after = process::resident_bytes(pid)?;
@@ -125,33 +118,19 @@ pub(crate) async fn run(settings: Idle, target: Target) -> Result<IdleOutcome> {
 }
 
 impl Crowd {
-    /// Opens `count` sockets, [`OPENERS`] at a time; each counts once its first frame is here.
+    /// Opens `count` sockets; each counts once its first frame is here.
     async fn open(
         self: &Rc<Crowd>,
         count: usize,
         listeners: &mut JoinSet<anyhow::Error>,
     ) -> Result<()> {
-        let numbers = Rc::new(Counted::up_to(count));
-        let (opened, mut sockets) = mpsc::channel(OPENERS);
-        let mut openers = JoinSet::new();
-        for _ in 0..OPENERS.min(count) {
-            let (crowd, numbers, opened) = (Rc::clone(self), Rc::clone(&numbers), opened.clone());
-            openers.spawn_local(async move {
-                while let Some(number) = numbers.take() {
-                    let path = counter::socket_path(&object_name(number % crowd.objects));
-                    let mut socket = WebSocket::open(crowd.target.address, &path).await?;
-                    socket.first_text(&crowd.buffer).await?;
-                    // The receiver lives until all openers are gone.
-                    let _ = opened.send(socket).await;
-                }
-                anyhow::Ok(())
-            });
-        }
-        drop(opened);
-        while let Some(socket) = sockets.recv().await {
+        let objects = self.objects;
+        let path_of = move |number| Ok(counter::socket_path(&object_name(number % objects)));
+        let address = self.target.address;
+        open_sockets(address, count, Open::WithFirstFrame, path_of, |Opened { socket, .. }| {
             listeners.spawn_local(Rc::clone(self).listen(socket));
-        }
-        join_all(&mut openers).await.map(drop)
+        })
+        .await
     }
 
     /// Answers pings and counts the one event; returns why the socket failed.

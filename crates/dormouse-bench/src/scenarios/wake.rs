@@ -5,28 +5,19 @@
 
 use std::fmt;
 use std::rc::Rc;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::counter;
-use crate::http::{self, HttpConnection};
+use crate::http::HttpConnection;
 use crate::latency::{Latencies, LatencySummary};
+use crate::metrics;
 use crate::scenarios::{Counted, join_all};
 use crate::server::Target;
-
-/// The server's gauge of objects in memory.
-const RESIDENT_METRIC: &str = "dormouse_objects_resident";
-
-/// All objects must be asleep within this time after their last call.
-const ASLEEP_MAX: Duration = Duration::from_secs(120);
-
-/// Time between two looks at the metric.
-const ASLEEP_POLL: Duration = Duration::from_millis(50);
 
 /// Connections that create the objects which only lie on disk.
 const CREATORS: usize = 64;
@@ -69,7 +60,7 @@ pub(crate) async fn run(settings: Wake, target: Target) -> Result<WakeOutcome> {
     create("bench-wake", settings.objects, target).await?;
     let mut outcome = (Latencies::new(), Latencies::new());
     for _ in 0..settings.rounds {
-        until_all_sleep(target).await?;
+        metrics::until_all_sleep(target).await?;
         // Opened only now: servers close connections that are idle for seconds.
         let mut connection = HttpConnection::open(target.address).await?;
         for number in 0..settings.objects {
@@ -113,38 +104,6 @@ async fn create(prefix: &'static str, count: u32, target: Target) -> Result<()> 
     join_all(&mut creators).await.map(drop)
 }
 
-async fn until_all_sleep(target: Target) -> Result<()> {
-    let started = clock::now();
-    let mut connection = HttpConnection::open(target.address).await?;
-    let request = http::get_request(target.address, "/metrics");
-    loop {
-        let answer = connection.exchange(&request).await?;
-        let metrics = std::str::from_utf8(answer.success()?).context("/metrics is not UTF-8")?;
-        let resident = metric_sum(metrics, RESIDENT_METRIC)
-            .with_context(|| format!("no {RESIDENT_METRIC} in /metrics"))?;
-        if resident == 0.0 {
-            return Ok(());
-        }
-        ensure!(started.elapsed() < ASLEEP_MAX, "{resident} objects still awake after 120 s");
-        tokio::time::sleep(ASLEEP_POLL).await;
-    }
-}
-
-/// Sums a metric over its labels; `None` if it is not there.
-fn metric_sum(metrics: &str, name: &str) -> Option<f64> {
-    metrics
-        .lines()
-        .filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            // Otherwise it is another metric whose name begins with this one.
-            if !rest.starts_with([' ', '{']) {
-                return None;
-            }
-            rest.rsplit(' ').next()?.parse::<f64>().ok()
-        })
-        .reduce(|sum, value| sum + value)
-}
-
 fn object_name(prefix: &str, number: usize) -> String {
     format!("{prefix}-{number}")
 }
@@ -159,20 +118,5 @@ impl fmt::Display for WakeOutcome {
             self.wake,
             self.awake
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_metric_is_summed_over_its_labels_and_not_confused_with_its_neighbours() {
-        let metrics =
-            "# HELP a x\n# TYPE a gauge\na{kind=\"note\"} 2\na{kind=\"c d\"} 3\na_max 9\n";
-
-        assert_eq!(metric_sum(metrics, "a"), Some(5.0));
-        assert_eq!(metric_sum(metrics, "a_max"), Some(9.0));
-        assert_eq!(metric_sum(metrics, "b"), None);
     }
 }
