@@ -2,15 +2,9 @@
 
 use std::process::ExitCode;
 
-use dormouse::Kinds;
-use dormouse_kinds::{Channel, ChannelShard, Counter, Note};
-
 fn main() -> ExitCode {
-    let kinds = Kinds::new()
-        .register::<Counter>()
-        .and_then(Kinds::register::<Note>)
-        .and_then(Kinds::register::<Channel>)
-        .and_then(Kinds::register::<ChannelShard>)
-        .expect("the kinds that come with Dormouse are valid: their tests register them");
-    dormouse_server::run(kinds)
+    let kinds = dormouse_kinds::all();
+    dormouse_server::run(
+        kinds.expect("the kinds that come with Dormouse are valid: a test registers them"),
+    )
 }

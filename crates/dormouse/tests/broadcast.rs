@@ -97,7 +97,7 @@ fn a_handler_that_fails_sends_nothing() {
 fn a_key_that_is_too_long_is_the_kinds_fault() {
     let mut gadget = TestObject::<Gadget>::new("g");
 
-    let input = json!({"key": "k".repeat(257), "at": 1});
+    let input = json!({"key": "k".repeat(1025), "at": 1});
     let err = gadget.call("point", input).unwrap_err();
 
     assert_eq!(err.code(), ErrorCode::InternalServerError);

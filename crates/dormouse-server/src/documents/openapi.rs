@@ -345,13 +345,10 @@ fn reference(name: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use dormouse_kinds::{Counter, Note};
-
     use super::*;
 
     fn built_in() -> Value {
-        let kinds = Kinds::new().register::<Counter>().and_then(Kinds::register::<Note>).unwrap();
-        document(&kinds)
+        document(&dormouse_kinds::all().unwrap())
     }
 
     fn body(document: &Value, path: &str) -> Value {

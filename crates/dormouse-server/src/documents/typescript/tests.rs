@@ -311,10 +311,7 @@ fn a_file_without_kinds_is_still_a_file() {
 #[test]
 fn the_client_package_has_the_types_of_the_kinds_as_they_are_now() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../clients/typescript/src/generated.ts");
-    let kinds = Kinds::new()
-        .register::<dormouse_kinds::Counter>()
-        .and_then(Kinds::register::<dormouse_kinds::Note>)
-        .unwrap();
+    let kinds = dormouse_kinds::all().unwrap();
 
     let committed = std::fs::read_to_string(path).unwrap();
 
