@@ -29,7 +29,10 @@ beforeAll(async () => {
   const split = path.join(settings, "split.toml");
   await writeFile(split, "[channel]\nshards = 3\n");
   const start = (...args: string[]) =>
-    Server.startWith({ DORMOUSE_AUTH_SECRET: SECRET }, "--presence-grace", "100ms", ...args);
+    Server.startWith(
+      { DORMOUSE_AUTH_SECRET: SECRET },
+      ...["--presence-grace", "100ms", "--drain-window", "200ms", ...args],
+    );
   servers = { 1: await start(), 3: await start("--config", split) };
   server = servers[1];
 });
@@ -94,22 +97,53 @@ describe.each([1, 3] as const)("a channel of %i shards", (shards) => {
     expect(bob.state.onlineUsers.map(({ userId }) => userId).sort()).toEqual(["alice", "bob"]);
   });
 
-  test("through random cuts every message arrives once, in the order of its writer", async () => {
-    const [alice, bob] = (await channelOf(connect("alice"), connect("bob"))) as [Channel, Channel];
-    const written = Array.from({ length: 60 }, (_, index) => index);
-    const acks = [];
-    for (const number of written) {
-      acks.push(alice.send(`alice ${number}`), bob.send(`bob ${number}`));
-      if (number % 7 === 3) proxy.cut();
-      if (number % 20 === 11) await Promise.all(acks);
-    }
-    await Promise.all(acks);
-    await until(() => contents(alice).length === 120 && contents(bob).length === 120);
+  test("through cuts, crashes and absences every message is stored and listed once, in the order of its writer", async () => {
+    const clients = [connect("alice"), connect("bob")];
+    const [alice, bob] = (await channelOf(...clients)) as [Channel, Channel];
+    let leave = alice.connect();
+    const acks: Promise<unknown>[] = [];
+    const write = (): void => {
+      for (let round = 0; round < 6; round += 1) {
+        const number = acks.length / 2;
+        acks.push(alice.send(`alice ${number}`), bob.send(`bob ${number}`));
+      }
+    };
+    const faults: readonly (() => void | Promise<void>)[] = [
+      () => proxy.cut(),
+      () => proxy.holdAnswers(),
+      () => proxy.cut(),
+      () => server.kill(),
+      () => server.start(),
+      () => leave(),
+      () => proxy.kill(),
+      () => proxy.listen(),
+      () => {
+        leave = alice.connect();
+      },
+      () => until(() => alice.state.status === "connected" && bob.state.status === "connected"),
+      () => server.terminate(),
+      () => server.start(),
+      () => proxy.cut(),
+    ];
 
+    // Who has seen nothing begins with the newest.
+    write();
+    await until(() => contents(alice).length === acks.length && contents(bob).length === acks.length);
+    for (const fault of faults) {
+      write();
+      await fault();
+      write();
+    }
+    for (const client of clients) client.reconnect();
+    await Promise.all(acks);
+    await until(() => contents(alice).length === acks.length && contents(bob).length === acks.length);
+
+    const newest = await alice.history({ limit: 200 });
     expect(contents(alice)).toEqual(contents(bob));
+    expect(contents(alice).slice(-200)).toEqual(newest.messages.map(({ content }) => content).reverse());
     for (const name of ["alice", "bob"]) {
       const own = contents(bob).filter((content) => content.startsWith(name));
-      expect(own).toEqual(written.map((number) => `${name} ${number}`));
+      expect(own).toEqual(Array.from({ length: acks.length / 2 }, (_, number) => `${name} ${number}`));
     }
   });
 
