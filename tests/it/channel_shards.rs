@@ -190,3 +190,20 @@ async fn from_one_to_many_and_back_nothing_is_lost() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_token_for_the_channel_renews_a_socket_of_its_shards() {
+    let folder = Folder::new();
+    let server = Server::guarded().flag("--config", settings(&folder, 3)).start().await;
+    let mut members = crowd(&server).await;
+    let of = |object: &str| {
+        let claims = json!({"sub": "ann", "username": "ANN", "permissions": ["read", "write"],
+                            "objects": [object]});
+        e2e::Signer::hs256(e2e::SECRET).token(claims)
+    };
+
+    members[0].socket.send(&json!({"type": "auth", "token": of("channel/a")})).await;
+    members[0].socket.next_of("authorized").await;
+    members[0].socket.send(&json!({"type": "auth", "token": of("channel-shard/*")})).await;
+    assert_eq!(members[0].socket.next_of("error").await["code"], "FORBIDDEN");
+}

@@ -18,7 +18,7 @@ mod words;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use dormouse::{Alarm, Cx, Error, Methods, Object, Session, User, WRITE};
+use dormouse::{Alarm, Cx, Error, Methods, Object, Sender, Session, User, WRITE};
 use serde::{Deserialize, Deserializer};
 
 use self::part::{Part, needs_user, on_sync, say_unknown, user_of};
@@ -76,9 +76,9 @@ impl Object for Channel {
             .query("thread", Self::thread)
             .query("members", Self::members)
             .connected(Self::on_connected)
-            .message("message", Self::on_message)
-            .message("sync", on_sync::<Self>)
-            .message("read", Self::on_read)
+            .message("message", Sender::Reader, Self::on_message)
+            .message("sync", Sender::Reader, on_sync::<Self>)
+            .message("read", Sender::Reader, Self::on_read)
             .alarm(Self::on_alarm)
             .delivery(Self::on_delivery)
     }
@@ -100,6 +100,7 @@ impl Part for Channel {
 
 impl Channel {
     fn on_connected(&mut self, cx: &mut Cx<Self>, _: &Session) -> Result<(), Error> {
+        Self::expect_pruning(cx)?;
         Self::expect_shards(cx)
     }
 
@@ -177,9 +178,9 @@ impl Channel {
 
     /// Notes what a user has read.
     fn read(cx: &mut Cx<Self>, user: &User, message: Stored) -> Result<(), Error> {
-        let message_id = message.message.id.clone();
+        let (message_id, seq) = (message.message.id.clone(), message.seq);
         if part::mark_read(cx, user, message)? {
-            Self::tell_shards(cx, &ToShard::Read { user: user.into(), message_id })?;
+            Self::tell_shards(cx, seq, &ToShard::Read { user: user.into(), message_id })?;
         }
         Ok(())
     }

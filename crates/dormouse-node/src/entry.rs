@@ -79,7 +79,8 @@ impl Entry {
         envelopes_max: usize,
     ) -> Result<Next, Box<(Envelope, Error)>> {
         let mut mailbox = self.mailbox.lock();
-        if mailbox.queue.len() >= envelopes_max && envelope.is_refusable() {
+        let waiting_max = envelope.waiting_max(envelopes_max);
+        if waiting_max.is_some_and(|max| mailbox.queue.len() >= max) {
             let err = Error::unavailable("too many calls wait for this object; try again later");
             return Err(Box::new((envelope, err)));
         }

@@ -11,6 +11,9 @@ use crate::alarm_clock::Told;
 use crate::courier::Courier;
 use crate::jobs::Running;
 
+/// How many times as many envelopes may wait before one that says that a socket is closed is dropped.
+const CLOSED_PER_REFUSABLE: usize = 4;
+
 /// One input of an object.
 #[derive(Debug)]
 pub(crate) enum Envelope {
@@ -81,9 +84,9 @@ pub(crate) enum Envelope {
 }
 
 impl Envelope {
-    /// Whether it may be refused when the queue is full. What is not is bounded elsewhere: by the
-    /// messages in the outbox, by the object's jobs, and by its sockets.
-    pub(crate) fn is_refusable(&self) -> bool {
+    /// How many may wait before it, where as many as `max` may wait that can be refused. `None`: what is
+    /// never refused is bounded elsewhere, by the messages in the outbox and by the object's jobs.
+    pub(crate) fn waiting_max(&self, max: usize) -> Option<usize> {
         match self {
             Envelope::Call { .. }
             | Envelope::Message { .. }
@@ -91,8 +94,10 @@ impl Envelope {
             | Envelope::Refill { .. }
             | Envelope::Deliver { .. }
             | Envelope::DeadLetters { .. }
-            | Envelope::Alarm { .. } => true,
-            Envelope::Settle { .. } | Envelope::JobDone { .. } | Envelope::Closed { .. } => false,
+            | Envelope::Alarm { .. } => Some(max),
+            // Nobody could be told that it was refused.
+            Envelope::Closed { .. } => Some(max.saturating_mul(CLOSED_PER_REFUSABLE)),
+            Envelope::Settle { .. } | Envelope::JobDone { .. } => None,
         }
     }
 }

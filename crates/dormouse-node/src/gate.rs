@@ -74,6 +74,18 @@ pub(crate) enum Answer {
     Alarms(Told),
 }
 
+impl Answer {
+    /// Whether it is to a socket that attaches or catches up.
+    fn attaches(&self) -> bool {
+        match self {
+            Answer::Socket { .. } => true,
+            Answer::Call { .. } | Answer::Courier { .. } | Answer::Nobody | Answer::Alarms(_) => {
+                false
+            }
+        }
+    }
+}
+
 /// The gate of one lane.
 pub(crate) struct Gate {
     shared: Arc<Shared>,
@@ -189,23 +201,12 @@ impl<'a> Releases<'a> {
             group.send(self.shared);
             group.begin(held.epoch);
         }
-        for effect in held.effects {
-            match effect {
-                Effect::Broadcast { event, audience } => group.push(self.shared, &event, audience),
-                Effect::Direct { session, json, after, presence_version } => {
-                    group.send(self.shared);
-                    group.send_direct(self.shared, session, &json, after, presence_version);
-                }
-                Effect::Close { session, code, reason } => {
-                    group.send(self.shared);
-                    group.close(self.shared, session, code, reason);
-                }
-                Effect::Split(is_split) => {
-                    group.object.entry().lock_sessions(&self.shared.hubs).split(is_split);
-                }
-                Effect::Send(parcel) => courier::send(self.shared, group.object.clone(), parcel),
-                Effect::Job(job) => jobs::start(self.shared, group.object.clone(), job),
-            }
+        // What a socket that attaches is sent by itself follows what it is shown.
+        let attaches = held.answer.attaches();
+        let (follow, effects): (Vec<Effect>, Vec<Effect>) =
+            held.effects.into_iter().partition(|effect| attaches && effect.is_direct());
+        for effect in effects {
+            group.perform(self.shared, effect);
         }
         if let Some(due) = held.next_due {
             self.shared.alarm_clock.expect(due);
@@ -221,6 +222,9 @@ impl<'a> Releases<'a> {
                 group.send(self.shared);
                 send_attached(self.shared, group.object.entry(), held.epoch, socket, attached);
             }
+        }
+        for effect in follow {
+            group.perform(self.shared, effect);
         }
     }
 }
@@ -242,6 +246,25 @@ impl Group {
     fn begin(&mut self, epoch: Epoch) {
         self.epoch = epoch;
         self.events = builder(epoch);
+    }
+
+    fn perform(&mut self, shared: &Arc<Shared>, effect: Effect) {
+        match effect {
+            Effect::Broadcast { event, audience } => self.push(shared, &event, audience),
+            Effect::Direct { session, json, after, presence_version } => {
+                self.send(shared);
+                self.send_direct(shared, session, &json, after, presence_version);
+            }
+            Effect::Close { session, code, reason } => {
+                self.send(shared);
+                self.close(shared, session, code, reason);
+            }
+            Effect::Split(is_split) => {
+                self.object.entry().lock_sessions(&shared.hubs).split(is_split);
+            }
+            Effect::Send(parcel) => courier::send(shared, self.object.clone(), parcel),
+            Effect::Job(job) => jobs::start(shared, self.object.clone(), job),
+        }
     }
 
     fn push(&mut self, shared: &Shared, event: &EncodedEvent, audience: Audience) {

@@ -182,12 +182,13 @@ impl Node {
     ) -> Session {
         let mut sessions = object.entry().lock_sessions(&self.shared.hubs);
         let (session, is_stranger, due) = sessions.join(socket, arrival);
-        drop(sessions);
-        self.shared.session_clock.wait_for(object, due);
         self.shared.stats.sessions.up();
         let Knowledge { since, mask, says_resumed } = knows;
         let attach = Attach { session: session.clone(), is_stranger, since, mask, says_resumed };
+        // Under the lock, so that the object hears in order of sockets of one session that come and go.
         self.shared.push(object, Envelope::Attach { attach, socket });
+        drop(sessions);
+        self.shared.session_clock.wait_for(object, due);
         session
     }
 
@@ -207,13 +208,12 @@ impl Node {
         self.shared.stats.sessions.down();
         let now = self.shared.clock.now();
         let mut sessions = object.entry().lock_sessions(&self.shared.hubs);
-        let left = sessions.leave(session.id, socket, cause, now);
-        drop(sessions);
-        let Some(due) = left else { return };
-        self.shared.session_clock.wait_for(object, due);
+        let Some(due) = sessions.leave(session.id, socket, cause, now) else { return };
         if object.kind().wants_closed() {
             self.shared.push(object, Envelope::Closed { session: session.clone() });
         }
+        drop(sessions);
+        self.shared.session_clock.wait_for(object, due);
     }
 
     /// Asks for the newest messages of an object that were given up, newest first: a JSON array of

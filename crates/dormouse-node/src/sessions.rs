@@ -25,6 +25,10 @@ use crate::presence;
 /// For so long the same event of the same key is not relayed again.
 const RELAY_AGAIN_MIN: Duration = Duration::from_secs(2);
 
+/// Most events that are relayed per second: as many as 250 people who all type cause, and no more from
+/// one who floods.
+const RELAYS_PER_SECOND: u32 = 200;
+
 /// Most events that are relayed per second where many are present: each goes to all of them.
 const RELAYS_PER_SECOND_CROWDED: u32 = 10;
 
@@ -54,7 +58,7 @@ struct Sockets {
     per_hub: Vec<(TopicId, HubIndex, u32)>,
     /// Those that are told who is present in the words that all kinds have in common.
     watchers: HashSet<SocketId>,
-    /// What was relayed and expires, by key.
+    /// What was relayed a short time ago, by key.
     relayed: HashMap<Arc<str>, Relayed>,
     /// How many were relayed in the second that began then.
     relays: Option<(Timestamp, u32)>,
@@ -69,9 +73,10 @@ struct Sockets {
 struct Relayed {
     json: String,
     at: Timestamp,
+    /// When it is forgotten.
     expires_at: Timestamp,
-    then: EncodedEvent,
-    to: To,
+    /// What is relayed then, and to whom.
+    then: Option<(EncodedEvent, To)>,
 }
 
 /// What has to be done later about an object's sessions.
@@ -212,27 +217,21 @@ impl Locked<'_> {
             .map(|known| known.at)
             .filter(|at| now.saturating_since(*at) < RELAY_AGAIN_MIN);
         let is_news = relayed_at.is_none();
-        if is_news && self.table.is_crowded() && !self.sockets.may_relay(now) {
+        if is_news && !self.sockets.may_relay(now, self.table.is_crowded()) {
+            // What was relayed before still expires.
             return None;
         }
         let (to, at) = (self.to(audience), relayed_at.unwrap_or(now));
-        let due = match expires {
-            Some((after, then)) => {
-                let expires_at = now.checked_add(after)?;
-                let relayed = Relayed { json: event.json.clone(), at, expires_at, then, to };
-                self.sockets.relayed.insert(Arc::clone(&key), relayed);
-                // Whoever looks too early looks again.
-                (!is_timed).then_some((expires_at, Later::Expire(key)))
-            }
-            None => {
-                self.sockets.relayed.remove(&key);
-                None
-            }
-        };
+        let (lasts, then) =
+            expires.map_or((RELAY_AGAIN_MIN, None), |(after, then)| (after, Some((then, to))));
+        let expires_at = now.saturating_add(lasts);
+        let relayed = Relayed { json: event.json.clone(), at, expires_at, then };
+        self.sockets.relayed.insert(Arc::clone(&key), relayed);
         if is_news {
             self.publish(&event, to);
         }
-        due
+        // One timer for each key: whoever looks too early looks again.
+        (!is_timed).then_some((expires_at, Later::Expire(key)))
     }
 
     /// The sockets to which an event goes.
@@ -362,8 +361,8 @@ impl Locked<'_> {
         if relayed.expires_at > now {
             return Some((relayed.expires_at, Later::Expire(key)));
         }
-        let relayed = self.sockets.relayed.remove(&key)?;
-        self.publish(&relayed.then, relayed.to);
+        let (then, to) = self.sockets.relayed.remove(&key)?.then?;
+        self.publish(&then, to);
         None
     }
 }
@@ -418,12 +417,13 @@ impl Sockets {
     }
 
     /// Whether one more may be relayed in this second.
-    fn may_relay(&mut self, now: Timestamp) -> bool {
+    fn may_relay(&mut self, now: Timestamp, is_crowded: bool) -> bool {
+        let max = if is_crowded { RELAYS_PER_SECOND_CROWDED } else { RELAYS_PER_SECOND };
         let (began, count) = self.relays.get_or_insert((now, 0));
         if now.saturating_since(*began) >= Duration::from_secs(1) {
             (*began, *count) = (now, 0);
         }
         *count += 1;
-        *count <= RELAYS_PER_SECOND_CROWDED
+        *count <= max
     }
 }

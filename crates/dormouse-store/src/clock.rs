@@ -71,6 +71,11 @@ impl Timestamp {
         RANGE_MS.contains(&later).then_some(Timestamp(later))
     }
 
+    /// The time `duration` later; the same time, if that would be past the year 9999.
+    pub fn saturating_add(self, duration: Duration) -> Timestamp {
+        self.checked_add(duration).unwrap_or(self)
+    }
+
     /// How much later this is than `earlier`; zero if it is not later.
     pub fn saturating_since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -26,7 +26,7 @@ use crate::instance::{Call, ClientMessage, Instance};
 use crate::kind_settings::KindSettings;
 use crate::kv::KV_MIGRATIONS;
 use crate::listing::Listing;
-use crate::methods::{Handler, Method, MethodKind, Methods};
+use crate::methods::{Handler, MessageType, Method, MethodKind, Methods, Sender};
 use crate::object::Object;
 use crate::random::Random;
 use crate::relay::{AnnouncePresence, EncodedRelay, Relays};
@@ -71,7 +71,7 @@ pub struct Kind {
     event_types: Arc<EventTypes>,
     template: Arc<Template>,
     /// The messages that its objects handle, by place.
-    messages: Vec<(&'static str, MakeSchema)>,
+    messages: Vec<MessageInfo>,
     relays: Relays,
     wants_closed: bool,
     settings: KindSettings,
@@ -110,7 +110,12 @@ impl Surroundings {
 #[derive(Debug)]
 pub enum Heard {
     /// The object handles it.
-    Object(ClientMessage),
+    Object {
+        /// What to handle.
+        message: ClientMessage,
+        /// Who may send it.
+        sender: Sender,
+    },
     /// Others get it, without the object.
     Relay(EncodedRelay),
 }
@@ -264,6 +269,19 @@ impl Kinds {
     }
 }
 
+struct MessageInfo {
+    name: &'static str,
+    input: MakeSchema,
+    sender: Sender,
+}
+
+impl MessageInfo {
+    fn of<O>(message: &MessageType<O>) -> MessageInfo {
+        let MessageType { name, input, sender, .. } = *message;
+        MessageInfo { name, input, sender }
+    }
+}
+
 impl MethodInfo {
     fn of<O>(method: &Method<O>) -> MethodInfo {
         let Method { name, kind, input, output, .. } = *method;
@@ -289,9 +307,9 @@ impl Kind {
         let template = Arc::new(template);
         let mut methods = O::methods();
         let relays = std::mem::take(&mut methods.relays);
-        let messages: Vec<(&'static str, MakeSchema)> =
-            methods.messages.iter().map(|known| (known.name, known.input)).collect();
-        let known = messages.iter().copied().chain(relays.messages()).map(|(name, _)| name);
+        let messages: Vec<MessageInfo> = methods.messages.iter().map(MessageInfo::of).collect();
+        let handled = messages.iter().map(|message| message.name);
+        let known = handled.chain(relays.messages().map(|(name, _)| name));
         let names = known.chain(MESSAGES_OF_ALL);
         if let Some(message) = duplicate(names) {
             return Err(KindError::Message { kind: name, message });
@@ -360,7 +378,7 @@ impl Kind {
                 output: made.sent(method.output),
             })
             .collect();
-        let handled = self.messages.iter().copied();
+        let handled = self.messages.iter().map(|message| (message.name, message.input));
         let messages = handled
             .chain(self.relays.messages())
             .map(|(name, fields)| MessageDescription { name, fields: made.received(fields) })
@@ -387,9 +405,10 @@ impl Kind {
         session: &Session,
         fields: Value,
     ) -> Option<Result<Heard, Error>> {
-        if let Some(message) = self.messages.iter().position(|(known, _)| *known == name) {
-            let session = session.clone();
-            return Some(Ok(Heard::Object(ClientMessage { message, fields, session })));
+        let found = self.messages.iter().enumerate().find(|(_, known)| known.name == name);
+        if let Some((message, info)) = found {
+            let message = ClientMessage { message, fields, session: session.clone() };
+            return Some(Ok(Heard::Object { message, sender: info.sender }));
         }
         self.relays.run(name, session, fields).map(|relayed| relayed.map(Heard::Relay))
     }

@@ -43,6 +43,7 @@ mod session_view;
 mod shards;
 
 mod catch_up;
+mod contained;
 mod description;
 mod instance;
 mod kind;
@@ -77,7 +78,7 @@ pub use crate::kv::{
 pub use crate::listing::{Listed, Listing};
 pub use crate::methods::{
     AlarmHandler, DeliveryHandler, Empty, MessageHandler, MethodKind, Methods, RelayHandler,
-    SessionHandler,
+    Sender, SessionHandler,
 };
 pub use crate::object::{Event, Object};
 pub use crate::outbox::{DeadLetter, MESSAGE_BYTES_MAX, OUTBOX_MESSAGES_MAX};

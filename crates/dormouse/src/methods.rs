@@ -79,6 +79,16 @@ pub(crate) struct MessageType<O> {
     pub(crate) name: &'static str,
     pub(crate) run: RunMessage<O>,
     pub(crate) input: MakeSchema,
+    pub(crate) sender: Sender,
+}
+
+/// Who may send a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// Whoever may change the object, as with a mutation.
+    Writer,
+    /// Whoever may see it. The handler decides what else they may.
+    Reader,
 }
 
 /// A method's function behind JSON.
@@ -257,12 +267,13 @@ impl<O: Object> Methods<O> {
     pub fn message<I: Input>(
         mut self,
         name: &'static str,
+        sender: Sender,
         run: MessageHandler<O, I>,
     ) -> Methods<O> {
         let input = SchemaGenerator::subschema_for::<I>;
         let run: RunMessage<O> =
             Box::new(move |object, cx, session, fields| run(object, cx, session, decode(fields)?));
-        self.messages.push(MessageType { name, run, input });
+        self.messages.push(MessageType { name, run, input, sender });
         self
     }
 

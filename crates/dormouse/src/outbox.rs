@@ -171,7 +171,7 @@ impl Outbox {
             OUTBOX.ensure(connection)?;
         }
         let is_first = head(connection, receiver)?.is_none();
-        let due = is_first.then(|| after(now, LEASE));
+        let due = is_first.then(|| now.saturating_add(LEASE));
         Sql::new(connection).execute(
             INSERT_MESSAGE,
             (receiver.kind(), receiver.id(), message, due.map(Timestamp::as_ms)),
@@ -234,7 +234,7 @@ impl Outbox {
             .query_map((now.as_ms(), DUE_MAX), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<rusqlite::Result<_>>()?;
         for (sequence, kind, id) in due {
-            let lease = after(now, LEASE).as_ms();
+            let lease = now.saturating_add(LEASE).as_ms();
             Sql::new(connection).execute(UPDATE_DUE, (sequence, lease))?;
             let receiver = Key::new(kind, id).map_err(Error::internal)?;
             if !self.in_flight.contains(&receiver) {
@@ -269,12 +269,12 @@ impl Outbox {
     ) -> Result<Option<Sequence>, Error> {
         let sql = Sql::new(connection);
         if refused.is_unavailable() {
-            let due = after(now, retry_wait(0, random)).as_ms();
+            let due = now.saturating_add(retry_wait(0, random)).as_ms();
             sql.execute(UPDATE_DUE, (head.sequence, due))?;
             return Ok(None);
         }
         if head.attempts < RETRIES_MAX {
-            let due = after(now, retry_wait(head.attempts, random)).as_ms();
+            let due = now.saturating_add(retry_wait(head.attempts, random)).as_ms();
             sql.execute(UPDATE_FAILED, (head.sequence, due))?;
             return Ok(None);
         }
@@ -291,7 +291,7 @@ impl Outbox {
         receiver: &Key,
     ) -> Result<(), Error> {
         if let Some(head) = head(connection, receiver)? {
-            let lease = after(now, LEASE).as_ms();
+            let lease = now.saturating_add(LEASE).as_ms();
             Sql::new(connection).execute(UPDATE_DUE, (head.sequence, lease))?;
             self.ready.push(receiver.clone());
         }
@@ -321,10 +321,6 @@ fn parcel(connection: &Connection, receiver: &Key) -> rusqlite::Result<Vec<Messa
         messages.push(message);
     }
     Ok(messages)
-}
-
-fn after(now: Timestamp, wait: Duration) -> Timestamp {
-    now.checked_add(wait).unwrap_or(now)
 }
 
 #[cfg(test)]

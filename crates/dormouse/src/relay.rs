@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::SchemaGenerator;
 use serde_json::Value;
 
+use crate::contained::contained;
 use crate::description::MakeSchema;
 use crate::encoded_event::{EncodedEvent, encode};
 use crate::error::Error;
@@ -93,15 +94,15 @@ pub trait AnnouncePresence: Send + Sync {
 
 impl<E: Event> AnnouncePresence for PresenceEvents<E> {
     fn arrived(&self, user: &OnlineUser) -> Result<String, Error> {
-        encode(&(self.arrived)(user))
+        contained("an event of presence", || encode(&(self.arrived)(user)))
     }
 
     fn departed(&self, user: &OnlineUser) -> Result<String, Error> {
-        encode(&(self.departed)(user))
+        contained("an event of presence", || encode(&(self.departed)(user)))
     }
 
     fn online(&self, online: &Online) -> Result<String, Error> {
-        encode(&(self.online)(online))
+        contained("an event of presence", || encode(&(self.online)(online)))
     }
 }
 
@@ -132,7 +133,7 @@ impl Relays {
         fields: Value,
     ) -> Option<Result<EncodedRelay, Error>> {
         let relay = self.messages.iter().find(|relay| relay.name == name)?;
-        Some((relay.run)(session, fields))
+        Some(contained("a relay", || (relay.run)(session, fields)))
     }
 
     /// What sockets are told of who is present, if they are.

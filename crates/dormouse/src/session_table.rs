@@ -7,7 +7,7 @@
 //! Pure data: times come in, and who has to be told goes out.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,10 @@ pub struct SessionTable<S> {
     resting: usize,
     /// Rises when somebody comes or goes.
     version: u64,
+    /// When sessions are looked at that lost their sockets.
+    looks: HashMap<SessionId, Timestamp>,
+    /// Sessions whose notes may be in the object's file.
+    strangers: HashSet<SessionId>,
 }
 
 /// How long sessions count, and how many.
@@ -149,7 +153,9 @@ impl<S: Copy + PartialEq> SessionTable<S> {
     /// The table of an object without sessions.
     pub fn new(limits: SessionLimits) -> SessionTable<S> {
         let (seats, present) = (HashMap::new(), HashMap::new());
-        SessionTable { limits, seats, present, guests: 0, resting: 0, version: 0 }
+        let (looks, strangers) = (HashMap::new(), HashSet::new());
+        let (guests, resting, version) = (0, 0, 0);
+        SessionTable { limits, seats, present, guests, resting, version, looks, strangers }
     }
 
     /// A session connects, at [`Session::joined_at`]. If it says that it was here before, under the
@@ -180,7 +186,8 @@ impl<S: Copy + PartialEq> SessionTable<S> {
                 (None, self.arrive(&session))
             }
         };
-        Joined { session, replaced, arrived, is_stranger: false }
+        let is_stranger = self.strangers.contains(&id);
+        Joined { session, replaced, arrived, is_stranger }
     }
 
     /// A session lost its socket. Nothing, if it has another one by now.
@@ -201,41 +208,60 @@ impl<S: Copy + PartialEq> SessionTable<S> {
         if departure == Departure::Dropped {
             seat.place = Place::Grace(now);
             self.resting += 1;
-            return Left { departed: None, look_again: now.checked_add(self.limits.grace) };
+            return Left { departed: None, look_again: self.look_at(id, now, self.limits.grace) };
         }
         if seat.notes.is_none() {
             return Left { departed: self.remove(id), look_again: None };
         }
         seat.place = Place::Gone(now);
         self.resting += 1;
-        Left { departed: self.depart(id), look_again: now.checked_add(SESSION_KEPT) }
+        Left { departed: self.depart(id), look_again: self.look_at(id, now, SESSION_KEPT) }
     }
 
     /// The time of [`Left::look_again`] has come for a session.
     pub fn look(&mut self, id: SessionId, now: Timestamp) -> Left {
+        if self.looks.get(&id).is_none_or(|due| *due > now) {
+            // An earlier look came in between.
+            return Left::default();
+        }
+        self.looks.remove(&id);
         let grace = self.limits.grace;
         let Some(seat) = self.seats.get_mut(&id) else { return Left::default() };
         match seat.place {
             Place::Connected(_) => Left::default(),
             Place::Grace(since) if now.saturating_since(since) < grace => {
-                Left { departed: None, look_again: since.checked_add(grace) }
+                Left { departed: None, look_again: self.look_at(id, since, grace) }
             }
             Place::Grace(_) if seat.notes.is_none() => {
                 Left { departed: self.remove(id), look_again: None }
             }
             Place::Grace(since) => {
                 seat.place = Place::Gone(since);
-                Left { departed: self.depart(id), look_again: since.checked_add(SESSION_KEPT) }
+                Left {
+                    departed: self.depart(id),
+                    look_again: self.look_at(id, since, SESSION_KEPT),
+                }
             }
             Place::Gone(since) if now.saturating_since(since) < SESSION_KEPT => {
-                Left { departed: None, look_again: since.checked_add(SESSION_KEPT) }
+                Left { departed: None, look_again: self.look_at(id, since, SESSION_KEPT) }
             }
             Place::Gone(_) => {
                 self.seats.remove(&id);
+                self.strangers.remove(&id);
                 self.resting -= 1;
                 Left::default()
             }
         }
+    }
+
+    /// Notes that a session is to be looked at. `None` if it is looked at by then anyway.
+    fn look_at(&mut self, id: SessionId, since: Timestamp, wait: Duration) -> Option<Timestamp> {
+        let due = since.saturating_add(wait);
+        let is_sooner = self.looks.get(&id).is_none_or(|pending| due < *pending);
+        if is_sooner {
+            self.looks.insert(id, due);
+        }
+        is_sooner.then_some(due)
     }
 
     /// The socket of a session; `None` unless it is connected.
@@ -314,6 +340,9 @@ impl<S: Copy + PartialEq> SessionTable<S> {
             place: Place::Connected(socket),
         };
         self.seats.insert(session.id, seat);
+        if is_stranger {
+            self.strangers.insert(session.id);
+        }
         Joined { session, replaced: None, arrived, is_stranger }
     }
 
@@ -337,6 +366,7 @@ impl<S: Copy + PartialEq> SessionTable<S> {
     /// Takes a session out that counts as present.
     fn remove(&mut self, id: SessionId) -> Option<OnlineUser> {
         let departed = self.depart(id);
+        self.strangers.remove(&id);
         if let Some(seat) = self.seats.remove(&id)
             && !matches!(seat.place, Place::Connected(_))
         {
@@ -381,6 +411,11 @@ impl<S: Copy + PartialEq> SessionTable<S> {
     /// What the object has noted about a session, also one that rests.
     pub fn notes(&self, id: SessionId) -> Option<Arc<SessionNotes>> {
         self.seats.get(&id)?.notes.clone()
+    }
+
+    /// What the object's file has noted about a session is known now.
+    pub fn restored(&mut self, id: SessionId) {
+        self.strangers.remove(&id);
     }
 
     /// Notes something about a session; nothing, if it is not known any more. `is_saved` says whether

@@ -22,6 +22,8 @@ pub trait SessionView: Send + Sync + fmt::Debug {
     fn notes(&self, id: SessionId) -> Option<Arc<SessionNotes>>;
     /// Notes something about a session. `is_saved` says whether the object's file has it.
     fn set_notes(&self, id: SessionId, notes: Arc<SessionNotes>, is_saved: bool);
+    /// What the object's file has noted about a session is known now.
+    fn restored(&self, id: SessionId);
     /// The sessions whose notes the object's file does not have.
     fn unsaved(&self) -> Vec<(Session, Arc<SessionNotes>)>;
     /// Whether a user is present.
@@ -49,6 +51,10 @@ impl<S: Copy + PartialEq + Send + fmt::Debug> SessionView for Mutex<SessionTable
 
     fn set_notes(&self, id: SessionId, notes: Arc<SessionNotes>, is_saved: bool) {
         self.lock().set_notes(id, notes, is_saved);
+    }
+
+    fn restored(&self, id: SessionId) {
+        self.lock().restored(id);
     }
 
     fn unsaved(&self) -> Vec<(Session, Arc<SessionNotes>)> {

@@ -187,7 +187,7 @@ impl<O: Object> TestObject<O> {
                 self.events.push(parse(&relayed.event.json));
                 Ok(())
             }
-            Heard::Object(message) => {
+            Heard::Object { message, .. } => {
                 let outcome = self.instance().message(message);
                 self.release(outcome)
             }
@@ -299,6 +299,18 @@ impl<O: Object> TestObject<O> {
         let strangers_until = strangers_until.expect("a test's clock is far from the end of time");
         *self.sessions.lock() = SessionTable::new(SessionLimits { strangers_until, ..LIMITS });
         self.start();
+    }
+
+    /// Kills the process and starts it again with other settings of the kind.
+    ///
+    /// # Panics
+    ///
+    /// If they are wrong.
+    pub fn crash_with(&mut self, settings: Value) {
+        let mut kinds = Kinds::new().register::<O>().expect("the kind is valid");
+        kinds.configure(O::KIND, settings).expect("the settings are valid");
+        self.kind = Arc::clone(kinds.get(O::KIND).expect("it was just registered"));
+        self.crash();
     }
 
     /// Moves the clock, lets go of sessions that do not come back, sends again what is due in the

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dormouse::{
     ATTACHMENT_BYTES_MAX, Cx, Empty, Error, ErrorCode, Methods, Object, SESSION_KEPT,
-    SESSION_TAG_CHARS_MAX, SESSION_TAGS_MAX, Session, SessionId, TestObject, User,
+    SESSION_TAG_CHARS_MAX, SESSION_TAGS_MAX, Sender, Session, SessionId, TestObject, User,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,12 +74,12 @@ impl Object for Cloakroom {
         Methods::new()
             .connected(Self::connected)
             .closed(Self::closed)
-            .message("tag", Self::tag)
-            .message("handIn", Self::hand_in)
-            .message("askBack", Self::ask_back)
-            .message("speak", Self::speak)
-            .message("look", Self::look)
-            .message("kick", Self::kick)
+            .message("tag", Sender::Writer, Self::tag)
+            .message("handIn", Sender::Writer, Self::hand_in)
+            .message("askBack", Sender::Writer, Self::ask_back)
+            .message("speak", Sender::Writer, Self::speak)
+            .message("look", Sender::Writer, Self::look)
+            .message("kick", Sender::Writer, Self::kick)
             .mutation("shout", Self::shout)
             .query("find", Self::find)
             .query("rows", Self::rows)

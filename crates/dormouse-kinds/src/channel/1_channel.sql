@@ -23,5 +23,6 @@ CREATE TABLE channel_member (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE channel_shard (
     shard INTEGER PRIMARY KEY,
-    fed_seq INTEGER NOT NULL
+    fed_seq INTEGER NOT NULL,
+    members_after TEXT
 ) STRICT;

@@ -1,6 +1,6 @@
 //! What a channel and its shards have in common: what their sockets are shown, and ask for.
 
-use dormouse::{Cx, Error, Object, Offset, Session, User};
+use dormouse::{Cx, Error, Object, Session, User};
 
 use super::store::{Store, Stored};
 use super::words::{ChannelEvent, ErrorName, Message, OnlineUsers, Sync};
@@ -54,7 +54,7 @@ pub(super) fn on_sync<P: Part>(
         let state = initial_state(cx, session)?;
         return cx.send_initial(session.id, &state);
     };
-    let missed = messages_after(cx, last_seen.seq, SYNC_MESSAGES_MAX)?;
+    let missed = store(cx).after(last_seen.seq, SYNC_MESSAGES_MAX, text_that_fits())?;
     let newest = missed.last().unwrap_or(&last_seen);
     let (last_message_id, reached) = (newest.message.id.clone(), newest.seq);
     for Stored { message, .. } in missed {
@@ -62,15 +62,6 @@ pub(super) fn on_sync<P: Part>(
     }
     let more = !store(cx).after(reached, 1, |_| true)?.is_empty();
     cx.send(session.id, &ChannelEvent::Synced { last_message_id, more })
-}
-
-/// The messages after one, as many as are sent at once.
-pub(super) fn messages_after<P: Part>(
-    cx: &Cx<P>,
-    after: Offset,
-    messages_max: u32,
-) -> Result<Vec<Stored>, Error> {
-    store(cx).after(after, messages_max, text_that_fits())
 }
 
 /// Says that a message was named that is not there.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use dormouse::{Cx, Error, Timestamp};
+use dormouse::{Cx, Error, Offset, Timestamp};
 
+use super::part::{self, Part};
 use super::shards::ToShard;
-use super::{Channel, ChannelSettings, part};
+use super::store::Age;
+use super::{Channel, ChannelSettings};
 
 /// The alarm that deletes old messages.
 const PRUNE: &str = "prune";
@@ -14,40 +16,45 @@ const PRUNE: &str = "prune";
 const PRUNED_MAX: u32 = 500;
 
 impl Channel {
-    /// Sees to it that a message which was just stored is deleted in time.
+    /// Sees to it that messages are deleted in time, also if the setting is newer than they are.
     pub(super) fn expect_pruning(cx: &mut Cx<Self>) -> Result<(), Error> {
         let Some(retention) = retention(cx)? else { return Ok(()) };
-        if cx.alarm(PRUNE)?.is_some() {
-            // It comes for an older message, and then sees to the next.
-            return Ok(());
+        let oldest = part::store(cx).oldest(1)?;
+        let Some(oldest) = oldest.first() else { return Ok(()) };
+        let due = oldest.timestamp.saturating_add(retention);
+        if cx.alarm(PRUNE)?.is_none_or(|set| due < set) {
+            cx.set_alarm(PRUNE, due)?;
         }
-        cx.set_alarm(PRUNE, later(cx.now(), retention))
+        Ok(())
     }
 
-    /// Deletes what is too old, from the log as well.
+    /// Deletes what is too old, from the log as well, and from the shards.
     pub(super) fn prune(cx: &mut Cx<Self>) -> Result<(), Error> {
         let Some(retention) = retention(cx)? else { return Ok(()) };
-        let now = cx.now();
-        let oldest = part::store(cx).oldest(PRUNED_MAX + 1)?;
-        let is_old = |timestamp: Timestamp| later(timestamp, retention) <= now;
-        let pruned = oldest.iter().take_while(|age| is_old(age.timestamp)).count();
-        let pruned = pruned.min(usize::try_from(PRUNED_MAX).unwrap_or(usize::MAX));
-        if let Some(last) = pruned.checked_sub(1).and_then(|last| oldest.get(last)) {
-            part::store(cx).delete_up_to(last.seq)?;
-            cx.forget_events(last.seq)?;
-            Self::tell_shards(cx, &ToShard::Prune { up_to: last.id.clone() })?;
+        let kept_from = cx.now().as_ms().saturating_sub(duration_ms(retention));
+        if let Some(last) = delete_old(cx, Timestamp::from_ms(kept_from))? {
+            let prune = ToShard::Prune { up_to: last.timestamp.as_ms() };
+            Self::tell_shards(cx, Offset::ZERO, &prune)?;
         }
-        match oldest.get(pruned) {
-            Some(next) => cx.set_alarm(PRUNE, later(next.timestamp, retention)),
-            None => Ok(()),
-        }
+        Self::expect_pruning(cx)
     }
+}
+
+/// Deletes the oldest messages, as far as they are no newer than this. Gives the last of them. The newest
+/// event of the log stays there until the next one comes.
+pub(super) fn delete_old<P: Part>(cx: &mut Cx<P>, up_to: Timestamp) -> Result<Option<Age>, Error> {
+    let oldest = part::store(cx).oldest(PRUNED_MAX)?;
+    let old = oldest.iter().take_while(|age| age.timestamp <= up_to);
+    let Some(last) = old.last().copied() else { return Ok(None) };
+    part::store(cx).delete_up_to(last.seq)?;
+    cx.forget_events(last.seq)?;
+    Ok(Some(last))
 }
 
 fn retention(cx: &Cx<Channel>) -> Result<Option<Duration>, Error> {
     Ok(cx.settings::<ChannelSettings>()?.retention)
 }
 
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    time.checked_add(by).unwrap_or(time)
+fn duration_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

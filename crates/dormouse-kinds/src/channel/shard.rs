@@ -3,12 +3,15 @@
 
 use std::num::NonZeroU32;
 
-use dormouse::{Cx, Delivery, Error, Methods, Object, Session, SessionId, WRITE};
+use dormouse::{
+    Cx, Delivery, Error, Methods, Object, Sender, Session, SessionId, Timestamp, WRITE,
+};
 
 use super::live;
 use super::part::{self, Part, on_sync, say_unknown, user_of};
+use super::retention;
 use super::shards::{FromShard, ToShard, Writer, root_of};
-use super::words::{ChannelEvent, MarkRead, Post};
+use super::words::{ChannelEvent, MarkRead, Message, Post};
 
 /// A shard in memory: nothing, as everything is read from its database when it is needed.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +27,9 @@ impl Object for ChannelShard {
     fn methods() -> Methods<Self> {
         live::pass_on(Methods::new())
             .shard_of(root_of)
-            .message("message", Self::on_message)
-            .message("sync", on_sync::<Self>)
-            .message("read", Self::on_read)
+            .message("message", Sender::Reader, Self::on_message)
+            .message("sync", Sender::Reader, on_sync::<Self>)
+            .message("read", Sender::Reader, Self::on_read)
             .delivery(Self::on_delivery)
     }
 
@@ -82,7 +85,7 @@ impl ChannelShard {
                 members.iter().try_for_each(|member| part::store(cx).put_member(member))
             }
             ToShard::Messages { messages } => {
-                messages.iter().try_for_each(|message| part::publish(cx, message, None))
+                messages.iter().try_for_each(|message| Self::take(cx, message))
             }
             ToShard::Ack { session, client_id, message_id, timestamp } => {
                 let Some(session) = SessionId::parse(&session) else { return Ok(()) };
@@ -93,11 +96,17 @@ impl ChannelShard {
                 part::mark_read(cx, &user.into(), message).map(|_| ())
             }
             ToShard::Prune { up_to } => {
-                let Some(last) = part::store(cx).by_id(&up_to)? else { return Ok(()) };
-                part::store(cx).delete_up_to(last.seq)?;
-                cx.forget_events(last.seq)
+                retention::delete_old(cx, Timestamp::from_ms(up_to)).map(|_| ())
             }
         }
+    }
+
+    fn take(cx: &mut Cx<Self>, message: &Message) -> Result<(), Error> {
+        // A channel that was repaired may send some again.
+        if part::store(cx).by_id(&message.id)?.is_some() {
+            return Ok(());
+        }
+        part::publish(cx, message, None)
     }
 
     fn tell_root(cx: &mut Cx<Self>, message: &FromShard) -> Result<(), Error> {

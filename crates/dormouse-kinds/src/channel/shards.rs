@@ -7,26 +7,31 @@
 //! A shard that is new, or was not used for a while, is sent what it lacks, page by page. Sockets go to
 //! the shards only when all have everything, so that going from one to many needs nothing by hand.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
 
-use dormouse::{Cx, Delivery, Error, ErrorCode, Key, Object as _, Offset, Timestamp, User, WRITE};
+use dormouse::{Cx, Delivery, Error, ErrorCode, Key, Object as _, Offset, User, WRITE};
 use serde::{Deserialize, Serialize};
 
-use super::part::{self, messages_after};
+use super::part;
 use super::shard::ChannelShard;
-use super::store::MemberRow;
+use super::store::{Fed, MemberRow};
 use super::words::{Message, Post};
 use super::{Channel, ChannelSettings};
 
 /// The alarm that goes on with feeding.
 pub(super) const FEED: &str = "feed";
 
-/// Most messages that a shard is sent in one go.
-const FED_MESSAGES_MAX: u32 = 200;
+/// Most messages or members that a shard is sent in one go.
+const FED_AT_ONCE_MAX: u32 = 200;
 
-/// Most members that a shard is told of.
-const FED_MEMBERS_MAX: u32 = 5000;
+/// Most bytes of JSON in one go, unless one alone has more: well below what a message between objects
+/// may have.
+const FED_BYTES_MAX: usize = 256 << 10;
+
+/// How many receipts stand in one message to a shard.
+const READERS_AT_ONCE: usize = 200;
 
 /// How often the channel looks whether its shards have everything, while they do not.
 const FEED_LOOK: Duration = Duration::from_millis(20);
@@ -43,8 +48,8 @@ pub(super) enum ToShard {
     Ack { session: String, client_id: Option<String>, message_id: String, timestamp: i64 },
     /// Somebody has read the messages up to this one.
     Read { user: Writer, message_id: String },
-    /// The messages up to this one are too old.
-    Prune { up_to: String },
+    /// The messages up to this time, in milliseconds since 1970, are too old.
+    Prune { up_to: i64 },
 }
 
 /// What a shard tells its channel.
@@ -99,7 +104,7 @@ impl Channel {
             cx.split(true);
             return Ok(());
         }
-        cx.set_alarm(FEED, after(cx.now(), FEED_LOOK))
+        cx.set_alarm(FEED, cx.now().saturating_add(FEED_LOOK))
     }
 
     /// Sends all shards what they lack, as much as goes at once. `true`: they lack nothing that is not on
@@ -115,7 +120,7 @@ impl Channel {
             }
         }
         if !have_all && cx.alarm(FEED)?.is_none() {
-            cx.set_alarm(FEED, after(cx.now(), FEED_LOOK))?;
+            cx.set_alarm(FEED, cx.now().saturating_add(FEED_LOOK))?;
         }
         Ok(have_all)
     }
@@ -127,26 +132,46 @@ impl Channel {
         Ok(if is_split { shards } else { 0 })
     }
 
-    /// Sends one shard the next of what it lacks. `false`: there is more.
+    /// Sends one shard the next of what it lacks: first the members, then the messages. `false`: there is
+    /// more.
     fn feed_one(cx: &mut Cx<Self>, shard: u64) -> Result<bool, Error> {
-        let fed = part::store(cx).fed(shard)?;
-        let page = messages_after(cx, fed.unwrap_or(Offset::ZERO), FED_MESSAGES_MAX)?;
-        let Some(last) = page.last() else { return Ok(true) };
-        let reached = last.seq;
-        let Some(key) = shard_key(cx.id(), shard) else { return Ok(true) };
-        if fed.is_none() {
-            let members = part::store(cx).members("", FED_MEMBERS_MAX)?;
-            cx.send_to(&key, &ToShard::Members { members })?;
+        let before = part::store(cx).fed(shard)?;
+        if part::store(cx).after(before.seq, 1, |_| true)?.is_empty() {
+            return Ok(true);
         }
-        let messages = page.into_iter().map(|stored| stored.message).collect();
-        cx.send_to(&key, &ToShard::Messages { messages })?;
-        part::store(cx).set_fed(shard, reached)?;
-        Ok(part::store(cx).after(reached, 1, |_| true)?.is_empty())
+        let Some(key) = shard_key(cx.id(), shard) else { return Ok(true) };
+        if let Some(after) = &before.members_after {
+            let members = part::store(cx).members(after, FED_AT_ONCE_MAX)?;
+            let sent = send_some(cx, &key, members, |members| ToShard::Members { members })?;
+            if let Some(MemberRow { user_id, .. }) = sent {
+                let members_after = Some(user_id);
+                part::store(cx).set_fed(shard, &Fed { members_after, ..before })?;
+                return Ok(false);
+            }
+        }
+        let stored = part::store(cx).after(before.seq, FED_AT_ONCE_MAX, |_| true)?;
+        let seqs: HashMap<String, Offset> =
+            stored.iter().map(|stored| (stored.message.id.clone(), stored.seq)).collect();
+        let messages = stored.into_iter().map(|stored| stored.message).collect();
+        let sent = send_some(cx, &key, messages, |messages| ToShard::Messages { messages })?;
+        let Some(seq) = sent.and_then(|newest| seqs.get(&newest.id).copied()) else {
+            return Ok(true);
+        };
+        let readers = part::store(cx).who_read(before.seq, seq)?;
+        for some in readers.chunks(READERS_AT_ONCE) {
+            cx.send_to(&key, &ToShard::Members { members: some.to_vec() })?;
+        }
+        part::store(cx).set_fed(shard, &Fed { seq, members_after: None })?;
+        Ok(part::store(cx).after(seq, 1, |_| true)?.is_empty())
     }
 
-    /// Tells every shard that was ever fed.
-    pub(super) fn tell_shards(cx: &mut Cx<Self>, message: &ToShard) -> Result<(), Error> {
-        for shard in part::store(cx).fed_shards()? {
+    /// Tells every shard that was sent the messages up to this one. Others hear of it when they are.
+    pub(super) fn tell_shards(
+        cx: &mut Cx<Self>,
+        up_to: Offset,
+        message: &ToShard,
+    ) -> Result<(), Error> {
+        for shard in part::store(cx).shards_fed(up_to)? {
             if let Some(key) = shard_key(cx.id(), shard) {
                 cx.send_to(&key, message)?;
             }
@@ -198,6 +223,28 @@ impl From<Writer> for User {
     }
 }
 
-fn after(now: Timestamp, wait: Duration) -> Timestamp {
-    now.checked_add(wait).unwrap_or(now)
+/// Sends as many as go at once. Gives the last of them; `None` if there are none.
+fn send_some<T: Serialize>(
+    cx: &mut Cx<Channel>,
+    shard: &Key,
+    all: Vec<T>,
+    message: impl FnOnce(Vec<T>) -> ToShard,
+) -> Result<Option<T>, Error>
+where
+    T: Clone,
+{
+    let mut bytes = 0;
+    let mut some = Vec::new();
+    for one in all {
+        bytes += serde_json::to_string(&one).map_err(Error::internal)?.len();
+        if !some.is_empty() && bytes > FED_BYTES_MAX {
+            break;
+        }
+        some.push(one);
+    }
+    let last = some.last().cloned();
+    if last.is_some() {
+        cx.send_to(shard, &message(some))?;
+    }
+    Ok(last)
 }

@@ -26,7 +26,7 @@ const INSERT_MESSAGE: &str = "
         (seq, id, user_id, username, avatar_url, content, thread_id, timestamp_ms, client_id)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 const SELECT_OLDEST: &str = "
-    SELECT seq, id, timestamp_ms FROM channel_message ORDER BY seq LIMIT ?1";
+    SELECT seq, timestamp_ms FROM channel_message ORDER BY seq LIMIT ?1";
 const DELETE_UP_TO: &str = "DELETE FROM channel_message WHERE seq <= ?1";
 const UPSERT_MEMBER: &str = "
     INSERT INTO channel_member (user_id, username, avatar_url, last_active_at_ms)
@@ -38,9 +38,13 @@ const UPDATE_READ: &str = "
     WHERE user_id = ?1 AND coalesce(read_seq, 0) < ?2";
 const UPDATE_READ_ELSEWHERE: &str =
     "UPDATE channel_member SET read_message_id = ?2 WHERE user_id = ?1";
-const SELECT_FED: &str = "SELECT fed_seq FROM channel_shard WHERE shard = ?1";
-const REPLACE_FED: &str = "INSERT OR REPLACE INTO channel_shard (shard, fed_seq) VALUES (?1, ?2)";
-const SELECT_SHARDS: &str = "SELECT shard FROM channel_shard ORDER BY shard";
+const SELECT_READ_BETWEEN: &str = "
+    SELECT user_id, username, avatar_url, last_active_at_ms, read_message_id
+    FROM channel_member WHERE read_seq > ?1 AND read_seq <= ?2 ORDER BY user_id";
+const SELECT_FED: &str = "SELECT fed_seq, members_after FROM channel_shard WHERE shard = ?1";
+const REPLACE_FED: &str = "
+    INSERT OR REPLACE INTO channel_shard (shard, fed_seq, members_after) VALUES (?1, ?2, ?3)";
+const SELECT_SHARDS: &str = "SELECT shard FROM channel_shard WHERE fed_seq >= ?1 ORDER BY shard";
 const SELECT_READ: &str = "SELECT read_message_id FROM channel_member WHERE user_id = ?1";
 const SELECT_MEMBERS: &str = "
     SELECT user_id, username, avatar_url, last_active_at_ms, read_message_id
@@ -55,10 +59,9 @@ pub(super) struct Stored {
 }
 
 /// Where a message stands that may have to go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Age {
     pub(super) seq: Offset,
-    pub(super) id: String,
     pub(super) timestamp: Timestamp,
 }
 
@@ -70,6 +73,15 @@ pub(super) struct MemberRow {
     pub(super) avatar_url: Option<String>,
     pub(super) last_active_at: Timestamp,
     pub(super) read_message_id: Option<String>,
+}
+
+/// What a shard was sent.
+#[derive(Clone, Debug)]
+pub(super) struct Fed {
+    /// The messages up to this one.
+    pub(super) seq: Offset,
+    /// The members up to this one; `None`: all that there were.
+    pub(super) members_after: Option<String>,
 }
 
 /// The database of one channel.
@@ -146,8 +158,7 @@ impl<'a> Store<'a> {
     /// The oldest messages.
     pub(super) fn oldest(self, limit: u32) -> Result<Vec<Age>, Error> {
         self.sql.rows(SELECT_OLDEST, [limit], |row| {
-            let (seq, id) = (row.get(0)?, row.get(1)?);
-            Ok(Age { seq, id, timestamp: Timestamp::from_ms(row.get(2)?) })
+            Ok(Age { seq: row.get(0)?, timestamp: Timestamp::from_ms(row.get(1)?) })
         })
     }
 
@@ -173,24 +184,35 @@ impl<'a> Store<'a> {
     pub(super) fn put_member(self, member: &MemberRow) -> Result<(), Error> {
         let MemberRow { user_id, username, avatar_url, last_active_at, read_message_id } = member;
         self.touch_member(user_id, username, avatar_url.as_deref(), *last_active_at)?;
-        self.sql.execute(UPDATE_READ_ELSEWHERE, (user_id, read_message_id))?;
+        let Some(read_message_id) = read_message_id else { return Ok(()) };
+        match self.by_id(read_message_id)? {
+            Some(read) => self.mark_read(user_id, &read).map(|_| ()),
+            None => self.sql.execute(UPDATE_READ_ELSEWHERE, (user_id, read_message_id)).map(|_| ()),
+        }
+    }
+
+    /// The members whose newest read message is one of these.
+    pub(super) fn who_read(self, after: Offset, up_to: Offset) -> Result<Vec<MemberRow>, Error> {
+        self.sql.rows(SELECT_READ_BETWEEN, (after, up_to), member)
+    }
+
+    /// What a shard was sent.
+    pub(super) fn fed(self, shard: u64) -> Result<Fed, Error> {
+        let fed = self.sql.row(SELECT_FED, [shard], |row| {
+            Ok(Fed { seq: row.get(0)?, members_after: row.get(1)? })
+        })?;
+        Ok(fed.unwrap_or(Fed { seq: Offset::ZERO, members_after: Some(String::new()) }))
+    }
+
+    /// Notes what a shard was sent.
+    pub(super) fn set_fed(self, shard: u64, fed: &Fed) -> Result<(), Error> {
+        self.sql.execute(REPLACE_FED, (shard, fed.seq, &fed.members_after))?;
         Ok(())
     }
 
-    /// Up to where a shard was sent messages; `None` if it never was.
-    pub(super) fn fed(self, shard: u64) -> Result<Option<Offset>, Error> {
-        self.sql.row(SELECT_FED, [shard], |row| row.get(0))
-    }
-
-    /// Notes up to where a shard was sent messages.
-    pub(super) fn set_fed(self, shard: u64, seq: Offset) -> Result<(), Error> {
-        self.sql.execute(REPLACE_FED, (shard, seq))?;
-        Ok(())
-    }
-
-    /// The shards that were ever sent messages.
-    pub(super) fn fed_shards(self) -> Result<Vec<u64>, Error> {
-        self.sql.rows(SELECT_SHARDS, [], |row| row.get(0))
+    /// The shards that were sent all messages up to this one.
+    pub(super) fn shards_fed(self, up_to: Offset) -> Result<Vec<u64>, Error> {
+        self.sql.rows(SELECT_SHARDS, [up_to], |row| row.get(0))
     }
 
     /// Notes what a member has read. `false`: they had read it before.
@@ -205,15 +227,7 @@ impl<'a> Store<'a> {
 
     /// Members after this id, by id.
     pub(super) fn members(self, after: &str, limit: u32) -> Result<Vec<MemberRow>, Error> {
-        self.sql.rows(SELECT_MEMBERS, (after, limit), |row| {
-            Ok(MemberRow {
-                user_id: row.get(0)?,
-                username: row.get(1)?,
-                avatar_url: row.get(2)?,
-                last_active_at: Timestamp::from_ms(row.get(3)?),
-                read_message_id: row.get(4)?,
-            })
-        })
+        self.sql.rows(SELECT_MEMBERS, (after, limit), member)
     }
 
     fn read(self, row: &Row<'_>) -> Result<Stored, SqlError> {
@@ -229,4 +243,14 @@ impl<'a> Store<'a> {
         };
         Ok(Stored { message, seq: row.get(7)? })
     }
+}
+
+fn member(row: &Row<'_>) -> Result<MemberRow, SqlError> {
+    Ok(MemberRow {
+        user_id: row.get(0)?,
+        username: row.get(1)?,
+        avatar_url: row.get(2)?,
+        last_active_at: Timestamp::from_ms(row.get(3)?),
+        read_message_id: row.get(4)?,
+    })
 }

@@ -331,3 +331,83 @@ fn everything_is_there_after_a_crash() {
     assert_eq!(contents(&state["messages"]), ["hi"]);
     assert_eq!(state["messages"][0]["id"], id.as_str());
 }
+
+#[test]
+fn a_retention_that_is_set_later_holds_for_what_is_there() {
+    let mut room = TestObject::<Channel>::with_settings("room", json!({"retention": "30d"}));
+    room.set_user(Some(user("ann")));
+    room.connect();
+    say(&mut room, "old");
+    room.advance(29 * DAY);
+
+    room.crash_with(json!({"retention": "10d"}));
+    room.connect();
+    room.advance(Duration::ZERO);
+
+    let history = room.call("history", json!({})).unwrap();
+    assert!(contents(&history["messages"]).is_empty());
+}
+
+/// What a channel that is split sends to its shards, as they do not answer.
+fn fed(room: &mut TestObject<Channel>) -> Vec<Value> {
+    let mut fed = Vec::new();
+    loop {
+        let messages = room.take_messages();
+        if messages.is_empty() {
+            return fed;
+        }
+        fed.extend(messages.into_iter().map(|(_, message)| message));
+        room.advance(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn shards_are_sent_everything_in_messages_that_fit() {
+    let mut room = TestObject::<Channel>::new("room");
+    // Six bytes of JSON for each of text.
+    let long = "\u{1}".repeat(32_768);
+    let avatar = format!("https://pictures.example/{}", "x".repeat(2000));
+    for n in 0..300 {
+        let name = format!("user {n:03}");
+        room.set_user(Some(User { avatar: Some(avatar.clone()), ..user(&name) }));
+        let content = if n < 20 { long.as_str() } else { "short" };
+        let posted = room.call("post", json!({"content": content})).unwrap();
+        room.set_session(1);
+        room.connect();
+        room.say(json!({"type": "read", "messageId": posted["id"]})).unwrap();
+    }
+
+    room.crash_with(json!({"shards": 2}));
+    room.connect();
+    let fed = fed(&mut room);
+
+    let sent = |of: &str, list: &str| -> usize {
+        let of_type = fed.iter().filter(|message| message["type"] == of);
+        of_type.map(|message| message[list].as_array().unwrap().len()).sum()
+    };
+    assert_eq!(sent("messages", "messages"), 2 * 300);
+    assert_eq!(
+        sent("members", "members"),
+        2 * (300 + 300),
+        "and those who read, with what they read"
+    );
+    assert!(fed.iter().all(|message| message.to_string().len() < 512 << 10));
+}
+
+#[test]
+fn a_receipt_is_not_sent_to_a_shard_before_its_message() {
+    let mut room = TestObject::<Channel>::new("room");
+    room.set_user(Some(user("ann")));
+    room.connect();
+    let id = say(&mut room, "hi");
+
+    room.crash_with(json!({"shards": 2}));
+    room.connect();
+    room.say(json!({"type": "read", "messageId": id})).unwrap();
+
+    let fed = fed(&mut room);
+    let names: Vec<&str> = fed.iter().map(|message| message["type"].as_str().unwrap()).collect();
+    assert!(!names.contains(&"read"), "{names:?}");
+    let last = &fed.last().unwrap()["members"][0];
+    assert_eq!((&last["user_id"], &last["read_message_id"]), (&json!("ann"), &json!(id)));
+}

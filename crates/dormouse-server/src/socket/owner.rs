@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dormouse::{
-    Error, Heard, IdempotencyKey, Kind, Offset, Random, Refill, Request, Resolved, Session,
+    Error, Heard, IdempotencyKey, Kind, Offset, Random, Refill, Request, Resolved, Sender, Session,
     SessionId, Since, Timestamp,
 };
 use dormouse_node::{Answered, Arrival, Knowledge, Node, ObjectRef, Reply};
@@ -197,6 +197,17 @@ impl SocketOwner {
         self.auth.admit(user, kind, access).map_err(|denial| denial.error())
     }
 
+    /// Whether the socket's user may send a message. What they may see was asked when they connected.
+    fn may_send(&self, session: &Session, kind: &Kind, sender: Sender) -> Result<(), Error> {
+        match sender {
+            Sender::Writer => {
+                let admitted = self.auth.admit(session.user.as_deref(), kind, Access::Write);
+                admitted.map_err(|denial| denial.error())
+            }
+            Sender::Reader => Ok(()),
+        }
+    }
+
     /// Whether the socket's token is for all that a call is about. It is for the socket's object.
     fn may_list(&self, socket: SocketId, call: &Resolved) -> Result<(), Error> {
         match call {
@@ -230,7 +241,10 @@ impl SocketOwner {
         let heard = object.kind().hear(name, session, fields);
         match heard.unwrap_or_else(|| Err(frames::unknown_type())) {
             Ok(Heard::Relay(relay)) => self.node.relay(object, relay),
-            Ok(Heard::Object(message)) => {
+            Ok(Heard::Object { message, sender }) => {
+                if let Err(err) = self.may_send(session, object.root().kind(), sender) {
+                    return send(socket, &frames::error(None, &err));
+                }
                 socket.await_answer();
                 self.node.message(object, message, self.settlement(socket.id()));
             }

@@ -115,10 +115,11 @@ impl<O: Object> Cx<O> {
         serde_json::from_str(json).map(Some).map_err(Error::internal)
     }
 
-    /// Sends an event to one session: after what this handler has broadcast so far, and before what it
-    /// broadcasts next, unless that meets the same write.
+    /// Sends an event to one session: after the events of the log that this handler has broadcast so far,
+    /// and before those that it broadcasts next, unless they meet the same write. A session that has just
+    /// [connected](crate::Methods::connected) gets it after [`Object::initial`].
     ///
-    /// It is in no log. A session that is not connected any more does not get it.
+    /// It is in no log, and may overtake events that are in none either. A session that is not connected any more does not get it.
     ///
     /// # Errors
     ///
@@ -194,6 +195,7 @@ impl<O: Object> Cx<O> {
         if let Some(notes) = session_store::find(self.file.connection(), session)? {
             self.sessions.set_notes(session.id, Arc::new(notes), true);
         }
+        self.sessions.restored(session.id);
         Ok(())
     }
 

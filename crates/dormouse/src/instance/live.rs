@@ -1,13 +1,12 @@
 //! One resident object of a kind that is known.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dormouse_store::{Access, Clock, Key, Position, StoreError};
 
 use crate::catch_up::{page_after, resume, start_over};
+use crate::contained::contained;
 use crate::cx::Cx;
 use crate::delivery::{note_received, was_received};
 use crate::error::{Error, ErrorCode};
@@ -364,9 +363,14 @@ impl<O: Object> Live<O> {
     ) -> Result<(T, Vec<Effect>), Error> {
         let mut object = self.load()?;
         self.cx.begin(access, self.clock.now(), caller)?;
-        let ran = catch_unwind(AssertUnwindSafe(|| run(&mut object, &mut self.cx)));
+        let mut has_returned = false;
+        let ran = contained("a handler", || {
+            let result = run(&mut object, &mut self.cx);
+            has_returned = true;
+            result
+        });
         let failed = match ran {
-            Ok(Ok(value)) => match self.cx.commit() {
+            Ok(value) => match self.cx.commit() {
                 Ok(effects) => {
                     self.memory = Some(object);
                     return Ok((value, effects));
@@ -376,15 +380,12 @@ impl<O: Object> Live<O> {
                     err
                 }
             },
-            Ok(Err(err)) => {
+            Err(err) => {
                 // A refusal that wrote nothing has nothing to repair.
-                if !self.cx.has_written() {
+                if has_returned && !self.cx.has_written() {
                     self.memory = Some(object);
                 }
                 err
-            }
-            Err(panic) => {
-                Error::internal(format!("a handler panicked: {}", panic_message(&*panic)))
             }
         };
         self.undo();
@@ -407,9 +408,7 @@ impl<O: Object> Live<O> {
             return Err(Error::unavailable("the object cannot be loaded; it is tried again soon"));
         }
         self.cx.begin(Access::Read, self.clock.now(), Caller::default())?;
-        let woken = catch_unwind(AssertUnwindSafe(|| O::wake(&self.cx))).unwrap_or_else(|panic| {
-            Err(Error::internal(format!("wake panicked: {}", panic_message(&*panic))))
-        });
+        let woken = contained("wake", || O::wake(&self.cx));
         self.undo();
         match woken {
             Ok(object) => {
@@ -425,12 +424,4 @@ impl<O: Object> Live<O> {
             }
         }
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }

@@ -107,6 +107,16 @@ pub enum Effect {
     Job(Job),
 }
 
+impl Effect {
+    /// Whether it is for the socket of one session.
+    pub fn is_direct(&self) -> bool {
+        match self {
+            Effect::Direct { .. } | Effect::Close { .. } => true,
+            Effect::Broadcast { .. } | Effect::Split(_) | Effect::Send(_) | Effect::Job(_) => false,
+        }
+    }
+}
+
 /// Who gets a broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {

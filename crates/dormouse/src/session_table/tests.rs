@@ -68,7 +68,7 @@ fn after_the_grace_period_others_hear_that_a_user_left() {
     table.join(1, session(1, "ann"), None);
     table.leave(id(1), 1, Departure::Dropped, at(10));
 
-    assert_eq!(table.look(id(1), at(12)).look_again, Some(at(15)), "too early");
+    assert_eq!(table.look(id(1), at(12)), Left::default(), "too early");
     assert_eq!(name(table.look(id(1), at(15)).departed), "ann");
 
     assert!(present(&table).is_empty());
@@ -174,4 +174,33 @@ fn no_more_sessions_rest_than_fit() {
 
     assert_eq!(table.resting, RESTING_MAX);
     assert_eq!(table.seats.len(), RESTING_MAX);
+}
+
+#[test]
+fn a_session_that_comes_and_goes_is_looked_at_once() {
+    let mut table = table(100);
+    table.join(1, session(1, "ann"), None);
+    let mut looks = 0;
+
+    for second in 10..14 {
+        let left = table.leave(id(1), 1, Departure::Dropped, at(second));
+        looks += usize::from(left.look_again.is_some());
+        table.join(1, session(1, "ann"), known(1));
+    }
+    table.leave(id(1), 1, Departure::Dropped, at(14));
+
+    assert_eq!(looks, 1);
+    assert_eq!(table.look(id(1), at(15)).look_again, Some(at(19)), "since it left the last time");
+    assert_eq!(name(table.look(id(1), at(19)).departed), "ann");
+}
+
+#[test]
+fn who_was_not_restored_is_still_a_stranger_when_it_comes_again() {
+    let mut table = table(100);
+    table.limits.strangers_until = at(50);
+
+    assert!(table.join(1, session(1, "ann"), known(7)).is_stranger);
+    assert!(table.join(2, session(2, "ann"), known(7)).is_stranger, "its first try was refused");
+    table.restored(id(7));
+    assert!(!table.join(3, session(3, "ann"), known(7)).is_stranger);
 }

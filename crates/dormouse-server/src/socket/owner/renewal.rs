@@ -70,7 +70,8 @@ impl Renewal {
 
     /// Notes a token that renews, and gives the answer.
     fn settle(&self, identified: Result<Identity, TokenFault>) -> String {
-        let (kind, key) = (self.object.kind(), self.object.key());
+        // What a token names is the object that clients know.
+        let (kind, key) = (self.object.root().kind(), self.object.root().key());
         match self.auth.renew(identified, self.user.as_deref(), kind, key) {
             Ok(identity) => {
                 self.expiries.renew(self.socket, kind.name(), &identity);
