@@ -311,7 +311,7 @@ impl<O: Object> Methods<O> {
     }
 
     /// What runs when a session has lost its socket, in a transaction of its own. With this, a socket
-    /// that ends wakes its object.
+    /// that ends wakes its object. In an object that does not exist yet it can write nothing.
     ///
     /// It is not called for sockets that a crash of the server ended.
     #[must_use]

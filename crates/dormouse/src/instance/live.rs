@@ -16,7 +16,7 @@ use crate::instance::Resident;
 use crate::instance::input::{Attach, Call, ClientMessage, Refill};
 use crate::instance::outcome::{Attached, Effect, Fired, Outcome};
 use crate::job::Finished;
-use crate::methods::{Handler, Methods};
+use crate::methods::{Handler, Methods, SessionHandler};
 use crate::object::Object;
 use crate::outbox::DeadLetter;
 use crate::parcel::{Message, Parcel, Receipt, Refused};
@@ -97,9 +97,10 @@ impl<O: Object> Resident for Live<O> {
     }
 
     fn closed(&mut self, session: &Session) -> Outcome<()> {
-        match self.methods.closed {
-            Some(run) => self.write(session.caller(), |object, cx| run(object, cx, session)),
-            None => self.outcome(Ok(())),
+        let Some(run) = self.methods.closed else { return self.outcome(Ok(())) };
+        match self.run_hook(run, session) {
+            Ok(effects) => Outcome { effects, ..self.outcome(Ok(())) },
+            Err(err) => self.outcome(Err(err)),
         }
     }
 
@@ -315,7 +316,15 @@ impl<O: Object> Live<O> {
             self.transaction(Access::Read, session.caller(), |_, cx| cx.restore(session))?;
         }
         let Some(run) = self.methods.connected else { return Ok(Vec::new()) };
-        // Connecting never creates an object.
+        self.run_hook(run, session)
+    }
+
+    /// Tells the kind about a session. Sockets that come and go never create an object.
+    fn run_hook(
+        &mut self,
+        run: SessionHandler<O>,
+        session: &Session,
+    ) -> Result<Vec<Effect>, Error> {
         let access = if self.cx.file.exists() { Access::Write } else { Access::Read };
         let run = |object: &mut O, cx: &mut Cx<O>| run(object, cx, session);
         self.transaction(access, session.caller(), run).map(|((), effects)| effects)
