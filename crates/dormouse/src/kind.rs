@@ -39,6 +39,9 @@ use crate::shards::Sharding;
 /// name.
 pub const SUBSCRIPTION: &str = "events";
 
+/// What no kind can be called: the settings file has tables of these names, and one for each kind.
+const NAMES_OF_SETTINGS: [&str; 1] = ["auth"];
+
 /// The types of messages that sockets of every kind can send.
 const MESSAGES_OF_ALL: [&str; 4] = ["auth", "call", "filter", "ping"];
 
@@ -155,6 +158,9 @@ pub enum KindError {
         /// The method.
         method: &'static str,
     },
+    /// The kind is named like a table that the settings file has for something else.
+    #[error("a kind cannot be named {0:?}: the settings file has a table of that name")]
+    NameOfSetting(&'static str),
     /// A method is named like the subscription that every kind has.
     #[error("kind {0:?} has a method named {SUBSCRIPTION:?}, which is what its events are called")]
     Reserved(&'static str),
@@ -293,6 +299,9 @@ impl Kind {
     fn of<O: Object>() -> Result<Kind, KindError> {
         let name = O::KIND;
         Key::new(name, "any").map_err(|source| KindError::Name { name, source })?;
+        if NAMES_OF_SETTINGS.contains(&name) {
+            return Err(KindError::NameOfSetting(name));
+        }
         let event_types = Arc::new(EventTypes::of::<O::Event>().ok_or(KindError::Events(name))?);
         let template = Template::build(
             name,
