@@ -284,7 +284,7 @@ impl Group {
         after: Offset,
         presence_version: Option<u64>,
     ) {
-        let sessions = self.object.entry().lock_sessions(&shared.hubs);
+        let mut sessions = self.object.entry().lock_sessions(&shared.hubs);
         let Some(Seat { socket, topic }) = sessions.seat(session) else { return };
         // A socket of another object of the group is at a place in that one's log.
         let after = if topic == self.object.topic() { after.get() } else { 0 };
@@ -321,7 +321,7 @@ fn send_attached(
     socket: SocketId,
     attached: Result<Attached, Error>,
 ) {
-    let sessions = entry.lock_sessions(&shared.hubs);
+    let mut sessions = entry.lock_sessions(&shared.hubs);
     let (direct, page, presence_version) = match attached {
         Ok(Attached { direct, page, presence_version }) => (direct, page, presence_version),
         Err(err) => {

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use actix::{Actor, Addr, Arbiter};
 use dormouse::{
     Attach, Call, ClientMessage, Clock, EncodedRelay, Key, Kind, Kinds, Refill, SESSION_KEPT,
-    Session, SessionLimits, Since, User,
+    Session, SessionId, SessionLimits, Since, User,
 };
 use dormouse_socket::{CloseCause, HubHandle, SocketId};
 use dormouse_store::Store;
@@ -190,6 +190,22 @@ impl Node {
         drop(sessions);
         self.shared.session_clock.wait_for(object, due);
         session
+    }
+
+    /// Says that the user of a socket has shown a newer token: the object's sessions, and those who are
+    /// told who is present, see what it says. Wakes nothing.
+    pub fn renewed(
+        &self,
+        object: &ObjectRef,
+        socket: SocketId,
+        session: SessionId,
+        user: &Arc<User>,
+    ) {
+        let now = self.shared.clock.now();
+        let mut sessions = object.entry().lock_sessions(&self.shared.hubs);
+        let due = sessions.renew(session, socket, user, now);
+        drop(sessions);
+        self.shared.session_clock.wait_for(object, due);
     }
 
     /// Asks for the events that a socket has missed. The object answers with [`ToHub::Attach`].

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dormouse::{
-    Audience, Departure, EncodedEvent, EncodedRelay, EventClass, Kind, Left, Session, SessionId,
-    SessionLimits, SessionTable, SessionView, Timestamp,
+    Audience, Departure, EncodedEvent, EncodedRelay, EventClass, Kind, Left, OnlineUser, Session,
+    SessionId, SessionLimits, SessionTable, SessionView, Timestamp, User,
 };
 use dormouse_socket::{
     BatchBuilder, CloseCause, CloseCode, HubHandle, HubIndex, SocketId, To, ToHub, TopicId,
@@ -32,8 +32,8 @@ const RELAYS_PER_SECOND: u32 = 200;
 /// Most events that are relayed per second where many are present: each goes to all of them.
 const RELAYS_PER_SECOND_CROWDED: u32 = 10;
 
-/// How often many people are told how many they are.
-pub(crate) const COUNT_INTERVAL: Duration = Duration::from_secs(2);
+/// How often everybody is shown who is present, or how many.
+pub(crate) const SHOW_INTERVAL: Duration = Duration::from_secs(2);
 
 /// All sessions of an object, or of a group of objects whose users are in one place.
 #[derive(Debug)]
@@ -62,8 +62,11 @@ struct Sockets {
     relayed: HashMap<Arc<str>, Relayed>,
     /// How many were relayed in the second that began then.
     relays: Option<(Timestamp, u32)>,
-    /// Whether everybody is told soon how many are present.
-    counts_soon: bool,
+    /// Whether everybody is shown soon who is present.
+    shows_soon: bool,
+    /// Where everybody was last told how many are present instead of who: the sample they were shown.
+    /// Empty, if some of them were shown another one.
+    crowd: Option<Vec<OnlineUser>>,
     /// Whether new sockets go to the members of the group rather than to its first object.
     is_split: bool,
 }
@@ -86,8 +89,8 @@ pub(crate) enum Later {
     Look(SessionId),
     /// Look whether something that was relayed has expired.
     Expire(Arc<str>),
-    /// Tell everybody how many are present.
-    Count,
+    /// Show everybody who is present, or how many.
+    Show,
 }
 
 /// When, and what.
@@ -166,7 +169,22 @@ impl Locked<'_> {
         if let Some(user) = joined.arrived {
             due.extend(self.announce(now, |kind| presence::arrived(kind, &user)));
         }
+        if joined.is_renamed {
+            due.extend(self.renamed(now));
+        }
         (joined.session, joined.is_stranger, due)
+    }
+
+    /// The user of a socket has shown a newer token.
+    pub(crate) fn renew(
+        &mut self,
+        id: SessionId,
+        socket: SocketId,
+        user: &Arc<User>,
+        now: Timestamp,
+    ) -> Option<Due> {
+        let seat = Seat { socket, topic: self.topic };
+        if self.table.renew(id, seat, user) { self.renamed(now) } else { None }
     }
 
     /// A socket is gone. `None` if its session had another one already.
@@ -197,8 +215,8 @@ impl Locked<'_> {
                 self.settle(id, left, now)
             }
             Later::Expire(key) => self.expire(key, now).into_iter().collect(),
-            Later::Count => {
-                self.sockets.counts_soon = false;
+            Later::Show => {
+                self.sockets.shows_soon = false;
                 self.show_everybody();
                 Vec::new()
             }
@@ -261,14 +279,22 @@ impl Locked<'_> {
 
     /// Tells a socket that gets what is published from now on who is present, unless it was shown that
     /// already: `shown` is the version of what it was shown.
-    pub(crate) fn show(&self, socket: SocketId, shown: Option<u64>, after: u64) {
+    pub(crate) fn show(&mut self, socket: SocketId, shown: Option<u64>, after: u64) {
         let events = if shown == Some(self.table.version()) {
             None
         } else {
             self.kind.presence().map(|words| words.online(&self.table.online()))
         };
         let is_watcher = self.sockets.watchers.contains(&socket);
-        let state = is_watcher.then(|| presence::state(&self.table.online()));
+        let state = is_watcher.then(|| {
+            let online = self.table.online();
+            if let Some(sample) = &mut self.sockets.crowd
+                && *sample != online.users
+            {
+                sample.clear();
+            }
+            presence::state(&online)
+        });
         for json in [events.and_then(presence::logged), state].into_iter().flatten() {
             let frames = text_frame(&json);
             self.send(socket.hub(), ToHub::Direct { socket, frames, after, settles: 0 });
@@ -318,22 +344,37 @@ impl Locked<'_> {
         if self.kind.presence().is_none() && self.sockets.watchers.is_empty() {
             return None;
         }
-        if self.table.is_crowded() || self.sockets.counts_soon {
-            if mem::replace(&mut self.sockets.counts_soon, true) {
-                return None;
-            }
-            return now.checked_add(COUNT_INTERVAL).map(|at| (at, Later::Count));
+        // Whoever was shown a crowd cannot tell from one change who is left.
+        let is_crowd = self.table.is_crowded() || self.sockets.crowd.is_some();
+        if is_crowd || self.sockets.shows_soon {
+            return self.show_later(now);
         }
         self.publish_words(words(self.kind));
         None
     }
 
-    /// Tells everybody who is present.
-    fn show_everybody(&self) {
+    /// Somebody who is present has another name or picture.
+    fn renamed(&mut self, now: Timestamp) -> Option<Due> {
+        let is_told = self.kind.presence().is_some() || !self.sockets.watchers.is_empty();
+        if is_told { self.show_later(now) } else { None }
+    }
+
+    /// Has everybody shown who is present, but not too often.
+    fn show_later(&mut self, now: Timestamp) -> Option<Due> {
+        if mem::replace(&mut self.sockets.shows_soon, true) {
+            return None;
+        }
+        now.checked_add(SHOW_INTERVAL).map(|at| (at, Later::Show))
+    }
+
+    /// Shows everybody who is present; of a crowd only how many, unless others are its sample now.
+    fn show_everybody(&mut self) {
         let online = self.table.online();
         let events = self.kind.presence().map(|words| words.online(&online));
-        let is_crowded = self.table.is_crowded();
-        let watchers = if is_crowded { presence::count(&online) } else { presence::state(&online) };
+        let crowd = self.table.is_crowded().then(|| online.users.clone());
+        let is_known = crowd.is_some() && self.sockets.crowd == crowd;
+        let watchers = if is_known { presence::count(&online) } else { presence::state(&online) };
+        self.sockets.crowd = crowd;
         self.publish_words(presence::Words { events: events.and_then(presence::logged), watchers });
     }
 

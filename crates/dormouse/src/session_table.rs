@@ -41,7 +41,7 @@ pub struct SessionTable<S> {
     guests: usize,
     /// Sessions without a socket.
     resting: usize,
-    /// Rises when somebody comes or goes.
+    /// Rises when somebody comes or goes, or is called something else.
     version: u64,
     /// When sessions are looked at that lost their sockets.
     looks: HashMap<SessionId, Timestamp>,
@@ -126,6 +126,8 @@ pub struct Joined<S> {
     pub replaced: Option<S>,
     /// Somebody who was not present before.
     pub arrived: Option<OnlineUser>,
+    /// Whether somebody who was present has another name or picture now.
+    pub is_renamed: bool,
     /// Whether it says that it was here before and the table knows nothing of it: its object's file
     /// may.
     pub is_stranger: bool,
@@ -186,8 +188,21 @@ impl<S: Copy + PartialEq> SessionTable<S> {
                 (None, self.arrive(&session))
             }
         };
+        let is_renamed = self.rename(&session);
         let is_stranger = self.strangers.contains(&id);
-        Joined { session, replaced, arrived, is_stranger }
+        Joined { session, replaced, arrived, is_renamed, is_stranger }
+    }
+
+    /// The user of a session has shown a newer token over its socket. Whether others see another name
+    /// or picture now. Nothing happens if the session has another socket by now.
+    pub fn renew(&mut self, id: SessionId, socket: S, user: &Arc<User>) -> bool {
+        let Some(seat) = self.seats.get_mut(&id) else { return false };
+        if seat.place != Place::Connected(socket) || seat.user_id() != Some(user.id.as_str()) {
+            return false;
+        }
+        seat.user = Some(Arc::clone(user));
+        let session = seat.session(id);
+        self.rename(&session)
     }
 
     /// A session lost its socket. Nothing, if it has another one by now.
@@ -321,12 +336,14 @@ impl<S: Copy + PartialEq> SessionTable<S> {
             let present = guests.filter(|(_, seat)| !matches!(seat.place, Place::Gone(_)));
             users.extend(present.map(|(&id, seat)| guest(id, seat.joined_at)));
         }
+        let order = |a: &OnlineUser, b: &OnlineUser| {
+            (a.joined_at, &a.user_id).cmp(&(b.joined_at, &b.user_id))
+        };
         if users.len() > users_max {
-            let order = |user: &OnlineUser| user.joined_at;
-            users.select_nth_unstable_by_key(users_max, order);
+            users.select_nth_unstable_by(users_max, order);
             users.truncate(users_max);
         }
-        users.sort_unstable_by(|a, b| (a.joined_at, &a.user_id).cmp(&(b.joined_at, &b.user_id)));
+        users.sort_unstable_by(order);
         Online { users, total, version: self.version }
     }
 
@@ -343,7 +360,23 @@ impl<S: Copy + PartialEq> SessionTable<S> {
         if is_stranger {
             self.strangers.insert(session.id);
         }
-        Joined { session, replaced: None, arrived, is_stranger }
+        let is_renamed = self.rename(&session);
+        Joined { session, replaced: None, arrived, is_renamed, is_stranger }
+    }
+
+    /// A user who is present has shown a token: others see what it says. Whether that is new.
+    fn rename(&mut self, session: &Session) -> bool {
+        let Some(user) = &session.user else { return false };
+        let Some((ById(before), present)) = self.present.remove_entry(user.id.as_str()) else {
+            return false;
+        };
+        let seen = |user: &User| (user.username.clone(), user.avatar.clone());
+        let is_new = seen(&before) != seen(user);
+        self.present.insert(ById(Arc::clone(user)), present);
+        if is_new {
+            self.version += 1;
+        }
+        is_new
     }
 
     fn arrive(&mut self, session: &Session) -> Option<OnlineUser> {

@@ -121,6 +121,27 @@ fn nobody_gets_the_session_of_somebody_else() {
 }
 
 #[test]
+fn others_see_the_name_of_the_newest_token() {
+    let mut table = table(100);
+    table.join(1, session(1, "ann"), None);
+    let named = |name: &str| Arc::new(User::new("ann", name));
+
+    assert!(table.renew(id(1), 1, &named("Anna")));
+    assert!(!table.renew(id(1), 1, &named("Anna")), "nothing is new");
+    assert_eq!(table.online().users[0].username, "Anna");
+    assert_eq!(table.session(id(1)).unwrap().user, Some(named("Anna")));
+    assert!(table.join(2, Session { user: Some(named("Ann")), ..session(2, "") }, None).is_renamed);
+    assert_eq!(table.online().users[0].username, "Ann");
+
+    assert!(!table.renew(id(1), 9, &named("of an older socket")));
+    assert!(!table.renew(id(1), 1, &Arc::new(User::new("eve", "of somebody else"))));
+    assert!(!table.renew(id(7), 1, &named("of nobody")));
+    assert_eq!((table.online().users[0].username.as_str(), table.online_count()), ("Ann", 1));
+    table.leave(id(1), 1, Departure::Final, at(5));
+    assert_eq!(name(table.leave(id(2), 2, Departure::Final, at(5)).departed), "ann");
+}
+
+#[test]
 fn a_name_that_nobody_knows_is_believed_only_soon_after_the_start() {
     let mut table = table(100);
     table.limits.strangers_until = at(2);

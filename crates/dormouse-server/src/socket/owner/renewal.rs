@@ -3,8 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use dormouse::User;
-use dormouse_node::ObjectRef;
+use dormouse::{SessionId, User};
+use dormouse_node::{Node, ObjectRef};
 use dormouse_socket::{HubHandle, SocketCx, SocketId, ToHub, text_frame};
 
 use super::{SocketOwner, SocketSession, send};
@@ -16,8 +16,10 @@ use crate::socket::frames;
 struct Renewal {
     auth: Arc<Auth>,
     expiries: Rc<Expiries>,
+    node: Node,
     socket: SocketId,
     object: ObjectRef,
+    session: SessionId,
     user: Option<Arc<User>>,
 }
 
@@ -30,8 +32,10 @@ impl SocketOwner {
         let renewal = Renewal {
             auth: Arc::clone(&self.auth),
             expiries: Rc::clone(&self.expiries),
+            node: self.node.clone(),
             socket: id,
             object: object.clone(),
+            session: session.id,
             user: session.user.clone(),
         };
         let identified = self.auth.identify(&token);
@@ -75,6 +79,7 @@ impl Renewal {
         match self.auth.renew(identified, self.user.as_deref(), kind, key) {
             Ok(identity) => {
                 self.expiries.renew(self.socket, kind.name(), &identity);
+                self.node.renewed(&self.object, self.socket, self.session, &identity.user);
                 frames::authorized(identity.expires_at)
             }
             Err(denial) => frames::error(None, &denial.error()),
