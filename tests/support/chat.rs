@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::http::Request;
+use crate::rpc::Answer;
 use crate::server::{Server, ServerBuilder};
 use crate::socket::Socket;
 use crate::token::Signer;
@@ -33,6 +35,17 @@ impl Server {
         let mut socket = self.socket_of(&format!("/ws/channel/{channel}"), user).await;
         let state = socket.next_of("initial_state").await;
         Member { socket, state }
+    }
+
+    /// Calls a mutation as a user who may read and write.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer, or it is no envelope.
+    pub async fn mutate_as(&self, user: &str, path: &str, input: &Value) -> Answer {
+        let request = Request::post_json(format!("/rpc/{path}"), input.to_string());
+        let bearer = format!("Bearer {}", token_of(user));
+        self.answer(&request.header("authorization", &bearer)).await
     }
 
     /// A socket of a user who may read and write. `target` may have a query.

@@ -40,6 +40,17 @@ impl Socket {
         self.send_text(&message.to_string()).await;
     }
 
+    /// Sends one JSON message to a server that may be gone.
+    ///
+    /// # Errors
+    ///
+    /// It is.
+    pub async fn try_send(&mut self, message: &Value) -> Result<(), Closed> {
+        let sent = self.stream.send(Message::text(message.to_string()));
+        let sent = within("room to send", sent).await;
+        sent.map_err(|err| Closed { code: BROKEN, reason: err.to_string() })
+    }
+
     /// Sends one text message.
     ///
     /// # Panics
@@ -152,13 +163,20 @@ impl Socket {
     /// # Panics
     ///
     /// If the server answers with another code.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
+        self.close_with(1000).await;
+    }
+
+    /// Closes the socket with this code and waits for the server to do the same.
+    ///
+    /// # Panics
+    ///
+    /// If the server answers with another code.
+    pub async fn close_with(mut self, code: u16) {
         // The server may have closed it a moment ago; the code below tells.
-        _ = self
-            .stream
-            .close(Some(CloseFrame { code: 1000.into(), reason: Utf8Bytes::default() }))
-            .await;
-        assert_eq!(self.closed().await.code, 1000);
+        let frame = CloseFrame { code: code.into(), reason: Utf8Bytes::default() };
+        _ = self.stream.close(Some(frame)).await;
+        assert_eq!(self.closed().await.code, code);
     }
 
     async fn send_message(&mut self, message: Message) {
