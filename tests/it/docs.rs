@@ -9,7 +9,7 @@ use e2e::ERROR_CODES;
 const CLOSE_CODES: [u16; 10] = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013];
 
 /// Every type of message that a socket of this version sends or takes beside events.
-const MESSAGE_TYPES: [&str; 11] = [
+const MESSAGE_TYPES: [&str; 13] = [
     "initial",
     "resumed",
     "auth",
@@ -21,6 +21,8 @@ const MESSAGE_TYPES: [&str; 11] = [
     "filtered",
     "ping",
     "pong",
+    "presence_state",
+    "presence_diff",
 ];
 
 /// All codes. The `match` makes a new one a compile error here.
