@@ -1,6 +1,6 @@
 //! `lobby`: knows its sessions by tags and by what they gave it, and says who has gone.
 
-use dormouse::{Cx, Empty, Error, Methods, Object, Session};
+use dormouse::{Cx, Empty, Error, Methods, Object, Sender, Session};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +54,8 @@ impl Object for Lobby {
     fn methods() -> Methods<Self> {
         Methods::new()
             .mutation("open", Self::open)
-            .message("enter", Self::enter)
-            .message("look", Self::look)
+            .message("enter", Sender::Writer, Self::enter)
+            .message("look", Sender::Reader, Self::look)
             .closed(Self::closed)
     }
 
