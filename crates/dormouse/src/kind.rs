@@ -1,14 +1,11 @@
-//! Kinds by name: what the node knows of them without their types.
+//! A kind as the node knows it: without its types.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dormouse_store::{
-    Catalog, Clock, Key, KeyError, MigrationSet, Store, Template, TemplateError, Timestamp,
-};
+use dormouse_store::{Catalog, Clock, Key, MigrationSet, Store, Template, Timestamp};
 use parking_lot::Mutex;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -20,10 +17,11 @@ use crate::description::{
 };
 use crate::error::Error;
 use crate::event_log::EVENT_LOG_MIGRATIONS;
-use crate::event_types::{EVENT_TYPES_MAX, EventTypes};
+use crate::event_types::EventTypes;
 use crate::idempotency::{Fingerprint, IdempotencyKey, derived_id};
 use crate::instance::{Call, ClientMessage, Instance};
 use crate::kind_settings::KindSettings;
+use crate::kinds::KindError;
 use crate::kv::KV_MIGRATIONS;
 use crate::listing::Listing;
 use crate::methods::{Handler, MessageType, Method, MethodKind, Methods, Sender};
@@ -55,12 +53,6 @@ impl NewId for (Timestamp, Random) {
     fn new_id(&mut self) -> String {
         uuid_v7(self.0, &mut self.1).to_string()
     }
-}
-
-/// All kinds of a server.
-#[derive(Debug, Default)]
-pub struct Kinds {
-    by_name: BTreeMap<&'static str, Arc<Kind>>,
 }
 
 /// One kind, ready to open objects.
@@ -130,67 +122,6 @@ struct MethodInfo {
     output: MakeSchema,
 }
 
-/// Why a kind cannot be registered. Each is a mistake of the kind's author.
-#[derive(Debug, thiserror::Error)]
-pub enum KindError {
-    /// Two kinds have the same name.
-    #[error("kind {0:?} is registered twice")]
-    Twice(&'static str),
-    /// The name cannot be part of an address.
-    #[error("kind {name:?} has a name that is not allowed")]
-    Name {
-        /// The name.
-        name: &'static str,
-        /// What is wrong with it.
-        #[source]
-        source: KeyError,
-    },
-    /// The events are not an enum with `#[serde(tag = "type")]`.
-    #[error(
-        "the events of kind {0:?} must be an enum tagged by `type` with at most {EVENT_TYPES_MAX} variants"
-    )]
-    Events(&'static str),
-    /// Two methods have the same name.
-    #[error("kind {kind:?} has two methods named {method:?}")]
-    MethodTwice {
-        /// The kind.
-        kind: &'static str,
-        /// The method.
-        method: &'static str,
-    },
-    /// The kind is named like a table that the settings file has for something else.
-    #[error("a kind cannot be named {0:?}: the settings file has a table of that name")]
-    NameOfSetting(&'static str),
-    /// A method is named like the subscription that every kind has.
-    #[error("kind {0:?} has a method named {SUBSCRIPTION:?}, which is what its events are called")]
-    Reserved(&'static str),
-    /// Two messages have the same name, or one has the name of a message that every kind has.
-    #[error("kind {kind:?} has a message named {message:?} twice, or it is not free")]
-    Message {
-        /// The kind.
-        kind: &'static str,
-        /// The message.
-        message: &'static str,
-    },
-    /// The migrations do not run.
-    #[error("the migrations of kind {kind:?} do not run")]
-    Migrations {
-        /// The kind.
-        kind: &'static str,
-        /// Which step, and what SQLite says.
-        #[source]
-        source: Box<TemplateError>,
-    },
-}
-
-/// Settings of a kind that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("the settings of kind {kind:?}: {what}")]
-pub struct KindSettingsError {
-    kind: String,
-    what: String,
-}
-
 /// A call as a client sent it.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
@@ -221,60 +152,6 @@ pub enum Resolved {
     Listing(Call),
 }
 
-impl Kinds {
-    /// No kinds yet.
-    pub fn new() -> Kinds {
-        Kinds::default()
-    }
-
-    /// Adds a kind: checks its names and runs its migrations once, in memory.
-    ///
-    /// # Errors
-    ///
-    /// A mistake in the kind; see [`KindError`].
-    pub fn register<O: Object>(mut self) -> Result<Kinds, KindError> {
-        let kind = Kind::of::<O>()?;
-        if self.by_name.insert(O::KIND, Arc::new(kind)).is_some() {
-            return Err(KindError::Twice(O::KIND));
-        }
-        Ok(self)
-    }
-
-    /// The kind of that name.
-    pub fn get(&self, name: &str) -> Option<&Arc<Kind>> {
-        self.by_name.get(name)
-    }
-
-    /// The kind of that name, if clients may know it.
-    pub fn public(&self, name: &str) -> Option<&Arc<Kind>> {
-        self.get(name).filter(|kind| !kind.is_shard())
-    }
-
-    /// All kinds that clients may know, by name.
-    pub fn all_public(&self) -> impl Iterator<Item = &Arc<Kind>> {
-        self.by_name.values().filter(|kind| !kind.is_shard())
-    }
-
-    /// Takes what was set about a kind: the table of its name in the settings.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it. Nothing has changed.
-    pub fn configure(&mut self, name: &str, settings: Value) -> Result<(), KindSettingsError> {
-        let wrong = |what| KindSettingsError { kind: name.to_owned(), what };
-        let kind = self.by_name.get_mut(name);
-        let kind = kind.ok_or_else(|| wrong("there is no such kind".to_owned()))?;
-        let kind = Arc::get_mut(kind);
-        let kind = kind.ok_or_else(|| wrong("the kind is in use already".to_owned()))?;
-        kind.settings.set(settings).map_err(wrong)
-    }
-
-    /// All names, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.by_name.keys().copied()
-    }
-}
-
 struct MessageInfo {
     name: &'static str,
     input: MakeSchema,
@@ -296,7 +173,7 @@ impl MethodInfo {
 }
 
 impl Kind {
-    fn of<O: Object>() -> Result<Kind, KindError> {
+    pub(crate) fn of<O: Object>() -> Result<Kind, KindError> {
         let name = O::KIND;
         Key::new(name, "any").map_err(|source| KindError::Name { name, source })?;
         if NAMES_OF_SETTINGS.contains(&name) {
@@ -351,6 +228,11 @@ impl Kind {
             settings,
             sharding,
         })
+    }
+
+    /// Takes what was set about it.
+    pub(crate) fn configure(&mut self, settings: Value) -> Result<(), String> {
+        self.settings.set(settings)
     }
 
     /// Its name in addresses.

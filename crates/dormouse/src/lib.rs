@@ -48,6 +48,7 @@ mod description;
 mod instance;
 mod kind;
 mod kind_settings;
+mod kinds;
 mod test_object;
 
 pub use dormouse_store::{Clock, Key, KeyError, SystemClock, TestClock, Timestamp};
@@ -67,10 +68,8 @@ pub use crate::instance::{
     Refill, Since,
 };
 pub use crate::job::{Finished, Job};
-pub use crate::kind::{
-    Heard, Kind, KindError, KindSettingsError, Kinds, NewId, Request, Resolved, SUBSCRIPTION,
-    Surroundings,
-};
+pub use crate::kind::{Heard, Kind, NewId, Request, Resolved, SUBSCRIPTION, Surroundings};
+pub use crate::kinds::{KindError, KindSettingsError, Kinds};
 pub use crate::kv::{
     KV_KEY_BYTES_MAX, KV_LIST_BYTES_MAX, KV_LIST_ENTRIES_MAX, KV_VALUE_BYTES_MAX, Keys, Kv, KvMut,
     KvPage,

@@ -329,21 +329,20 @@ impl<S: Copy + PartialEq> SessionTable<S> {
     pub fn online(&self) -> Online {
         let users_max = if self.is_crowded() { CROWD_SHOWN } else { usize::MAX };
         let total = self.online_count();
-        let mut users: Vec<OnlineUser> =
-            self.present.iter().map(|(ById(user), present)| present.shown(user)).collect();
+        let users = self.present.iter().map(|(ById(user), present)| Somebody::User(user, *present));
+        let mut all: Vec<Somebody<'_>> = users.collect();
         if self.guests > 0 {
             let guests = self.seats.iter().filter(|(_, seat)| seat.user.is_none());
             let present = guests.filter(|(_, seat)| !matches!(seat.place, Place::Gone(_)));
-            users.extend(present.map(|(&id, seat)| guest(id, seat.joined_at)));
+            all.extend(present.map(|(&id, seat)| Somebody::Guest(id, seat.joined_at)));
         }
-        let order = |a: &OnlineUser, b: &OnlineUser| {
-            (a.joined_at, &a.user_id).cmp(&(b.joined_at, &b.user_id))
-        };
-        if users.len() > users_max {
-            users.select_nth_unstable_by(users_max, order);
-            users.truncate(users_max);
+        // Many may be present of whom few are shown.
+        if all.len() > users_max {
+            all.select_nth_unstable_by(users_max, |a, b| a.order().cmp(&b.order()));
+            all.truncate(users_max);
         }
-        users.sort_unstable_by(order);
+        all.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
+        let users = all.iter().map(Somebody::shown).collect();
         Online { users, total, version: self.version }
     }
 
@@ -494,6 +493,29 @@ impl Present {
             username: user.username.clone(),
             joined_at: self.joined_at,
             avatar_url: user.avatar.clone(),
+        }
+    }
+}
+
+/// Somebody who is present.
+enum Somebody<'a> {
+    User(&'a User, Present),
+    Guest(SessionId, Timestamp),
+}
+
+impl Somebody<'_> {
+    /// Those who came first come first.
+    fn order(&self) -> (Timestamp, &str, [u8; 16]) {
+        match self {
+            Somebody::User(user, present) => (present.joined_at, user.id.as_str(), [0; 16]),
+            Somebody::Guest(id, joined_at) => (*joined_at, "", id.to_bytes()),
+        }
+    }
+
+    fn shown(&self) -> OnlineUser {
+        match self {
+            Somebody::User(user, present) => present.shown(user),
+            Somebody::Guest(id, joined_at) => guest(*id, *joined_at),
         }
     }
 }
