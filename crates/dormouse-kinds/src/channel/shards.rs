@@ -142,9 +142,11 @@ impl Channel {
         let Some(key) = shard_key(cx.id(), shard) else { return Ok(true) };
         if let Some(after) = &before.members_after {
             let members = part::store(cx).members(after, FED_AT_ONCE_MAX)?;
+            let last = members.last().map(|member| member.user_id.clone());
+            let is_page_full = members.len() == FED_AT_ONCE_MAX as usize;
             let sent = send_some(cx, &key, members, |members| ToShard::Members { members })?;
-            if let Some(MemberRow { user_id, .. }) = sent {
-                let members_after = Some(user_id);
+            let members_after = sent.map(|member| member.user_id);
+            if is_page_full || members_after != last {
                 part::store(cx).set_fed(shard, &Fed { members_after, ..before })?;
                 return Ok(false);
             }
