@@ -226,15 +226,12 @@ impl From<Writer> for User {
 }
 
 /// Sends as many as go at once. Gives the last of them; `None` if there are none.
-fn send_some<T: Serialize>(
+fn send_some<T: Serialize + Clone>(
     cx: &mut Cx<Channel>,
     shard: &Key,
     all: Vec<T>,
     message: impl FnOnce(Vec<T>) -> ToShard,
-) -> Result<Option<T>, Error>
-where
-    T: Clone,
-{
+) -> Result<Option<T>, Error> {
     let mut bytes = 0;
     let mut some = Vec::new();
     for one in all {
