@@ -6,6 +6,7 @@ import { mkdir } from "node:fs/promises";
 import path from "node:path";
 
 import { launch, withTabs } from "./tabs.mjs";
+import { GUARDED } from "./token.mjs";
 
 const SCREENS = [
   { name: "desktop", viewport: { width: 1280, height: 800 } },
@@ -33,7 +34,10 @@ await mkdir(folder, { recursive: true });
 const browser = await launch();
 try {
   for (const screen of SCREENS) {
-    for (const colorScheme of SCHEMES) await photograph(screen, colorScheme);
+    for (const colorScheme of SCHEMES) {
+      await photograph(screen, colorScheme);
+      await photographToken(screen, colorScheme);
+    }
   }
 } finally {
   await browser.close();
@@ -91,6 +95,17 @@ async function photograph({ name, ...device }, colorScheme) {
     });
     await tab.page.evaluate(() => scrollTo(0, 0));
     await shoot(tab, "reconnecting");
+  });
+}
+
+async function photographToken({ name, ...device }, colorScheme) {
+  const options = { ...device, colorScheme, deviceScaleFactor: 1, reducedMotion: "reduce" };
+  await withTabs(browser, { options, settings: GUARDED }, async ({ openTab }) => {
+    const { page } = await openTab("/?counter=visitors&note=dormouse");
+    await page.getByTestId("token-form").waitFor();
+    const file = path.join(folder, `${name}-${colorScheme}-token.png`);
+    await page.screenshot({ path: file });
+    console.log(file);
   });
 }
 

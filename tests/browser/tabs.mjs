@@ -18,10 +18,10 @@ export const NETWORK_COMPLAINT = /^(Failed to load resource|WebSocket connection
 
 /**
  * Runs `body` with a server and a function that opens tabs; both are gone afterwards. `args` are the
- * server's, `options` those of the browser's context.
+ * server's, `settings` its environment, `options` those of the browser's context.
  */
-export async function withTabs(browser, { args = [], options = {} }, body) {
-  const server = await Server.start(...args);
+export async function withTabs(browser, { args = [], settings = {}, options = {} }, body) {
+  const server = await Server.startWith(settings, ...args);
   const context = await browser.newContext(options);
   context.setDefaultTimeout(PATIENCE_MS);
   await context.addInitScript(() => {

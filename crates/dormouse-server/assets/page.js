@@ -3,6 +3,7 @@
 import { CounterView } from "./page/counter.js";
 import { NoteView } from "./page/note.js";
 import { attempt, element } from "./page/screen.js";
+import { onToken } from "./page/token.js";
 
 const COUNTER_DEFAULT = "my-counter";
 const NOTE_DEFAULT = "my-note";
@@ -24,5 +25,9 @@ function remember(opened) {
 
 const counter = new CounterView({ onOpened: (name) => remember({ counter: name }) });
 const note = new NoteView({ onOpened: (id) => remember({ note: id }) });
+onToken(() => {
+  counter.again();
+  note.again();
+});
 attempt(() => counter.open(shown.counter));
 attempt(() => note.open(shown.note));

@@ -1,5 +1,7 @@
 // One object's WebSocket that stays up: it reconnects, resumes where it was, and gives each event once.
 
+import { askForToken, authorization, hasToken, subprotocols } from "./token.js";
+
 /** Milliseconds. The back-off is a random share of `BACK_OFF_MS × 2^attempt`, up to the maximum. */
 const BACK_OFF_MS = 250;
 const BACK_OFF_MS_MAX = 30_000;
@@ -34,13 +36,16 @@ const FINAL_CLOSES = new Map([
 
 const SERVER_RESTARTS = 1012;
 
+const NOT_ALLOWED = 1008;
+
+const UNAUTHORIZED = 401;
 const FORBIDDEN = 403;
 const UPGRADE_REQUIRED = 426;
 
 /** What a refused handshake means, by the status that `fetch` gets at the same address. */
 const REFUSALS = new Map([
   [400, { isFinal: true, reason: "the server does not accept this name" }],
-  [401, { isFinal: true, reason: "a token is needed" }],
+  [UNAUTHORIZED, { isFinal: true, reason: "a valid token is needed" }],
   [FORBIDDEN, { isFinal: true, reason: "the server does not allow this page's origin" }],
   [404, { isFinal: true, reason: "the server has nothing at this address" }],
   [414, { isFinal: true, reason: "the name is too long" }],
@@ -119,7 +124,7 @@ export class Connection {
       url.searchParams.set("since", this.#offset);
       url.searchParams.set("epoch", this.#epoch);
     }
-    const socket = new WebSocket(url);
+    const socket = new WebSocket(url, subprotocols());
     this.#socket = socket;
     let wasOpen = false;
     // A socket that was dropped may still speak; only the present one counts.
@@ -199,6 +204,7 @@ export class Connection {
   }
 
   #closed(code, reason) {
+    if (code === NOT_ALLOWED) askForToken("The token has expired, or does not allow this any more.");
     const final = FINAL_CLOSES.get(code);
     if (final !== undefined) {
       this.#onState({ name: "closed", reason: `${final} (${code})` });
@@ -263,6 +269,12 @@ export class Connection {
 async function reasonOfRefusal(address) {
   try {
     let response = await ask(address, "GET");
+    if (response.status === UNAUTHORIZED) {
+      askForToken(hasToken() ? "The server does not take this token." : "This server wants a token.");
+    } else if (response.status === FORBIDDEN && hasToken()) {
+      askForToken("The token does not allow this.");
+      return { isFinal: true, reason: "the token does not allow this", afterMs: 0 };
+    }
     if (response.status === UPGRADE_REQUIRED) {
       // A GET to one's own server carries no `Origin`, unlike a handshake: a POST shows what that changes.
       const withOrigin = await ask(address, "POST");
@@ -279,7 +291,7 @@ async function reasonOfRefusal(address) {
 
 function ask(address, method) {
   const signal = AbortSignal.timeout(HANDSHAKE_TIMEOUT_MS);
-  return fetch(address, { method, cache: "no-store", signal });
+  return fetch(address, { method, headers: authorization(), cache: "no-store", signal });
 }
 
 function parse(text) {

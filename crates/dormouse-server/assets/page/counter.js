@@ -1,8 +1,9 @@
 // The counter's half of the page.
 
+import { CallError } from "./call_error.js";
 import { Connection } from "./connection.js";
 import { History } from "./history.js";
-import { CallError, mutate, query } from "./rpc.js";
+import { mutate, query } from "./rpc.js";
 import {
   ConnectionStatus, announcer, clearError, element, flash, make, onClick, onSubmit, problemOfId,
   showError, timeOf,
@@ -20,7 +21,7 @@ export class CounterView {
   /** How many operations the shown value is the outcome of; -1 while nothing is known. */
   #operationCount = -1;
 
-  #status = new ConnectionStatus("", { onAgain: () => this.#connection.again() });
+  #status = new ConnectionStatus("", { onAgain: () => this.again() });
   #announce = announcer(element("counter-announcement"));
   #history = new History({
     list: element("counter-history"),
@@ -64,6 +65,11 @@ export class CounterView {
       onFrame: (frame) => this.#received(frame),
     });
     this.#connection.start();
+  }
+
+  /** Connects once more, as somebody else perhaps. */
+  again() {
+    this.#connection?.again();
   }
 
   #received(frame) {

@@ -1,10 +1,11 @@
 // The note's half of the page.
 
+import { CallError } from "./call_error.js";
 import { Connection } from "./connection.js";
 import { Draft } from "./draft.js";
 import { History } from "./history.js";
 import { NoteList } from "./note_list.js";
-import { CallError, mutate, query } from "./rpc.js";
+import { mutate, query } from "./rpc.js";
 import {
   ConnectionStatus, announcer, attempt, clearError, confirmed, element, flash, make, onClick, onSubmit,
   problemOfId, showError, timeOf,
@@ -101,6 +102,11 @@ export class NoteView {
       onFrame: (frame) => this.#received(frame),
     });
     this.#connection.start();
+  }
+
+  /** Connects once more, as somebody else perhaps. What is written here stays. */
+  again() {
+    this.#connection?.again();
   }
 
   async #switchTo(id) {

@@ -1,10 +1,13 @@
 // Calls to `/rpc`, and their errors in words.
 
+import { CallError } from "./call_error.js";
+import { askForToken, authorization, hasToken } from "./token.js";
+
 const CALL_TIMEOUT_MS = 15_000;
 
 /** What a person is told, by the code of the answer. The rest is told the server's own sentence. */
 const WORDS = new Map([
-  ["UNAUTHORIZED", "The server wants a token for this."],
+  ["UNAUTHORIZED", "The server wants a valid token for this."],
   ["FORBIDDEN", "This is not allowed from here."],
   ["TIMEOUT", "The server took too long and gave up."],
   ["PAYLOAD_TOO_LARGE", "This is too large for the server."],
@@ -12,16 +15,6 @@ const WORDS = new Map([
   ["INTERNAL_SERVER_ERROR", "The server failed on this call."],
   ["SERVICE_UNAVAILABLE", "The server is busy. Try again in a moment."],
 ]);
-
-/** A call that was refused, or of which nothing is known. `message` is a sentence for people. */
-export class CallError extends Error {
-  constructor(message, { code = "UNKNOWN", data = {} } = {}) {
-    super(message);
-    this.name = "CallError";
-    this.code = code;
-    this.data = data;
-  }
-}
 
 /** Changes something. Resolves to the result; rejects with a `CallError`. */
 export function mutate(procedure, input) {
@@ -42,7 +35,8 @@ async function call(address, request) {
   let envelope;
   try {
     const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
-    response = await fetch(address, { ...request, signal, cache: "no-store" });
+    const headers = { ...request.headers, ...authorization() };
+    response = await fetch(address, { ...request, headers, signal, cache: "no-store" });
     envelope = await response.json();
   } catch {
     throw new CallError(unknownOutcome(response, request));
@@ -50,6 +44,8 @@ async function call(address, request) {
   if (envelope?.result !== undefined) return envelope.result.data;
   const { message, data = {} } = envelope?.error ?? {};
   const words = WORDS.get(data.code) ?? sentence(message ?? `the server answered ${response.status}`);
+  if (data.code === "UNAUTHORIZED") askForToken(words);
+  else if (data.code === "FORBIDDEN" && hasToken()) askForToken("The token does not allow this.");
   throw new CallError(words, { code: data.code, data });
 }
 

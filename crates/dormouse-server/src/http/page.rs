@@ -9,8 +9,9 @@ const INDEX_HTML: &str = include_str!("../../assets/index.html");
 const PAGE_CSS: &str = include_str!("../../assets/page.css");
 
 /// The page's scripts, by the path they are served at.
-const SCRIPTS: [(&str, &str); 9] = [
+const SCRIPTS: [(&str, &str); 11] = [
     ("page.js", include_str!("../../assets/page.js")),
+    ("page/call_error.js", include_str!("../../assets/page/call_error.js")),
     ("page/connection.js", include_str!("../../assets/page/connection.js")),
     ("page/counter.js", include_str!("../../assets/page/counter.js")),
     ("page/draft.js", include_str!("../../assets/page/draft.js")),
@@ -19,6 +20,7 @@ const SCRIPTS: [(&str, &str); 9] = [
     ("page/note_list.js", include_str!("../../assets/page/note_list.js")),
     ("page/rpc.js", include_str!("../../assets/page/rpc.js")),
     ("page/screen.js", include_str!("../../assets/page/screen.js")),
+    ("page/token.js", include_str!("../../assets/page/token.js")),
 ];
 
 /// The page loads nothing from elsewhere and runs nothing that is not in its own files.
