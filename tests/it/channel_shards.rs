@@ -22,7 +22,8 @@ async fn crowd(server: &Server) -> Vec<Member> {
     }
     for (index, member) in members.iter_mut().enumerate() {
         // A shard may be sent the first message after somebody has come to it.
-        let mut messages = member.state["messages"].as_array().unwrap().len();
+        let shown = member.state["messages"].as_array();
+        let mut messages = shown.expect("a state has messages").len();
         let mut came = Vec::new();
         while came.len() < USERS.len() - index - 1 || messages == 0 {
             let frame = member.socket.next().await;
