@@ -8,6 +8,7 @@ mod settings;
 
 mod descriptors;
 mod file_watch;
+mod memory;
 mod serve;
 mod signals;
 

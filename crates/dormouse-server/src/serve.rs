@@ -20,6 +20,7 @@ use crate::cli;
 use crate::descriptors::{self, Budget};
 use crate::documents::Documents;
 use crate::http::FrontDoor;
+use crate::memory;
 use crate::objects::control;
 use crate::serve::listen::Workers;
 use crate::settings::{
@@ -79,6 +80,7 @@ async fn serve(
     };
     let documents = Documents::of(&kinds);
     let node = Node::start(node_config, store.clone(), clock, kinds, hubs);
+    actix_rt::spawn(memory::give_back(node.clone()));
     let door = FrontDoor {
         node: node.clone(),
         origins: Arc::new(origins),
