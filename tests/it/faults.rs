@@ -319,5 +319,6 @@ async fn a_kind_that_was_added_is_listed_like_those_that_came_with_it() {
     let handshake = e2e::Request::handshake("/ws/bird/a");
     let error = server.send(&handshake).await.json()["error"].clone();
 
-    assert_eq!(error["kinds"], json!(["account", "board", "counter", "diary", "faulty", "note"]));
+    let kinds = ["account", "board", "counter", "diary", "faulty", "lobby", "note"];
+    assert_eq!(error["kinds"], json!(kinds));
 }
