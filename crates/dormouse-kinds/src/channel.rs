@@ -18,7 +18,7 @@ mod words;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use dormouse::{Alarm, Cx, Error, Methods, Object, Sender, Session, User, WRITE};
+use dormouse::{Alarm, Cx, Error, Methods, Object, Sender, Session, User};
 use serde::{Deserialize, Deserializer};
 
 use self::part::{Part, needs_user, on_sync, say_unknown, user_of};
@@ -149,9 +149,7 @@ impl Channel {
         post: &Post,
         acknowledge: impl FnOnce(&mut Cx<Self>, &Message) -> Result<(), Error>,
     ) -> Result<Message, Error> {
-        if !user.may(WRITE) {
-            return Err(may_not_write());
-        }
+        part::ask_to_write(user)?;
         let client_id = post.client_id.as_ref().map(|id| id.as_str());
         let store = part::store(cx);
         let known = client_id.map(|id| store.by_client_id(&user.id, id)).transpose()?;
@@ -184,10 +182,6 @@ impl Channel {
         }
         Ok(())
     }
-}
-
-fn may_not_write() -> Error {
-    Error::forbidden("No write permission")
 }
 
 fn retention_text<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Duration>, D::Error> {

@@ -153,7 +153,7 @@ impl Held {
                 Effect::Direct { json, .. } => json.len(),
                 Effect::Close { reason, .. } => reason.len(),
                 Effect::Send(parcel) => parcel.bytes(),
-                Effect::Split(_) | Effect::Job(_) => 0,
+                Effect::Split | Effect::Job(_) => 0,
             })
             .sum();
         size_of::<Held>()
@@ -259,9 +259,7 @@ impl Group {
                 self.send(shared);
                 self.close(shared, session, code, reason);
             }
-            Effect::Split(is_split) => {
-                self.object.entry().lock_sessions(&shared.hubs).split(is_split);
-            }
+            Effect::Split => self.object.entry().lock_sessions(&shared.hubs).split(),
             Effect::Send(parcel) => courier::send(shared, self.object.clone(), parcel),
             Effect::Job(job) => jobs::start(shared, self.object.clone(), job),
         }

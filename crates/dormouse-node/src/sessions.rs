@@ -267,9 +267,9 @@ impl Locked<'_> {
         self.table.socket(id)
     }
 
-    /// Has new sockets go to the members of the group, or not any more.
-    pub(crate) fn split(&mut self, is_split: bool) {
-        self.sockets.is_split = is_split;
+    /// Has new sockets go to the members of the group.
+    pub(crate) fn split(&mut self) {
+        self.sockets.is_split = true;
     }
 
     /// Whether new sockets go to the members of the group.
@@ -280,22 +280,22 @@ impl Locked<'_> {
     /// Tells a socket that gets what is published from now on who is present, unless it was shown that
     /// already: `shown` is the version of what it was shown.
     pub(crate) fn show(&mut self, socket: SocketId, shown: Option<u64>, after: u64) {
-        let events = if shown == Some(self.table.version()) {
-            None
-        } else {
-            self.kind.presence().map(|words| words.online(&self.table.online()))
-        };
+        let is_shown = shown == Some(self.table.version());
+        let words = self.kind.presence().filter(|_| !is_shown);
         let is_watcher = self.sockets.watchers.contains(&socket);
-        let state = is_watcher.then(|| {
-            let online = self.table.online();
-            if let Some(sample) = &mut self.sockets.crowd
-                && *sample != online.users
-            {
-                sample.clear();
-            }
-            presence::state(&online)
-        });
-        for json in [events.and_then(presence::logged), state].into_iter().flatten() {
+        if words.is_none() && !is_watcher {
+            return;
+        }
+        let online = self.table.online();
+        if is_watcher
+            && let Some(sample) = &mut self.sockets.crowd
+            && *sample != online.users
+        {
+            sample.clear();
+        }
+        let events = words.map(|words| words.online(&online)).and_then(presence::logged);
+        let state = is_watcher.then(|| presence::state(&online));
+        for json in [events, state].into_iter().flatten() {
             let frames = text_frame(&json);
             self.send(socket.hub(), ToHub::Direct { socket, frames, after, settles: 0 });
         }
@@ -303,18 +303,17 @@ impl Locked<'_> {
 
     /// Sends a batch of events to all sockets of the object.
     pub(crate) fn publish_batch(&self, batch: BatchBuilder) {
-        let batch = batch.finish();
-        for &(topic, hub, _) in &self.sockets.per_hub {
-            if topic == self.topic {
-                self.send(hub, ToHub::Publish { topic, batch: batch.clone() });
-            }
-        }
+        self.publish_where(batch, |topic| topic == self.topic);
     }
 
     /// Sends events that belong to no object's log to all sockets of the group.
     fn publish_to_group(&self, batch: BatchBuilder) {
+        self.publish_where(batch, |_| true);
+    }
+
+    fn publish_where(&self, batch: BatchBuilder, is_for: impl Fn(TopicId) -> bool) {
         let batch = batch.finish();
-        for &(topic, hub, _) in &self.sockets.per_hub {
+        for &(topic, hub, _) in self.sockets.per_hub.iter().filter(|(topic, ..)| is_for(*topic)) {
             self.send(hub, ToHub::Publish { topic, batch: batch.clone() });
         }
     }

@@ -441,7 +441,7 @@ impl<O: Object> TestObject<O> {
                 Effect::Close { session, code, reason } => {
                     self.frames.push((session, json!({"close": code, "reason": reason})));
                 }
-                Effect::Split(_) => {}
+                Effect::Split => {}
                 Effect::Send(parcel) => self.parcels.push_back(parcel),
                 Effect::Job(job) => self.jobs.push_back(job),
             }

@@ -1,6 +1,6 @@
 //! What a channel and its shards have in common: what their sockets are shown, and ask for.
 
-use dormouse::{Cx, Error, Object, Session, User};
+use dormouse::{Cx, Error, Object, Session, User, WRITE};
 
 use super::store::{Store, Stored};
 use super::words::{ChannelEvent, ErrorName, Message, OnlineUsers, Sync};
@@ -105,6 +105,15 @@ pub(super) fn mark_read<P: Part>(
 /// UNAUTHORIZED if it has none.
 pub(super) fn user_of(session: &Session) -> Result<&User, Error> {
     session.user.as_deref().ok_or_else(needs_user)
+}
+
+/// Whether a user may write.
+///
+/// # Errors
+///
+/// FORBIDDEN in the words of the protocol if not.
+pub(super) fn ask_to_write(user: &User) -> Result<(), Error> {
+    if user.may(WRITE) { Ok(()) } else { Err(Error::forbidden("No write permission")) }
 }
 
 pub(super) fn needs_user() -> Error {

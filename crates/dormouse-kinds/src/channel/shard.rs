@@ -3,9 +3,7 @@
 
 use std::num::NonZeroU32;
 
-use dormouse::{
-    Cx, Delivery, Error, Methods, Object, Sender, Session, SessionId, Timestamp, WRITE,
-};
+use dormouse::{Cx, Delivery, Error, Methods, Object, Sender, Session, SessionId, Timestamp};
 
 use super::live;
 use super::part::{self, Part, on_sync, say_unknown, user_of};
@@ -56,9 +54,7 @@ impl ChannelShard {
         post: Post,
     ) -> Result<(), Error> {
         let user = user_of(session)?;
-        if !user.may(WRITE) {
-            return Err(super::may_not_write());
-        }
+        part::ask_to_write(user)?;
         let (user, session) = (Writer::from(user), session.id.to_string());
         Self::tell_root(cx, &FromShard::Post { user, post, session })
     }

@@ -97,11 +97,10 @@ impl Channel {
     /// Sees to it that sockets go to the shards once those have everything.
     pub(super) fn expect_shards(cx: &mut Cx<Self>) -> Result<(), Error> {
         if Self::shards(cx)? == 0 {
-            cx.split(false);
             return Ok(());
         }
         if Self::feed(cx)? && cx.undelivered() == 0 {
-            cx.split(true);
+            cx.split();
             return Ok(());
         }
         cx.set_alarm(FEED, cx.now().saturating_add(FEED_LOOK))

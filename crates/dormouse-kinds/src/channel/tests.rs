@@ -1,4 +1,4 @@
-use dormouse::{ErrorCode, READ, SessionId, TestObject};
+use dormouse::{ErrorCode, READ, SessionId, TestObject, WRITE};
 use serde_json::{Value, json};
 
 use super::*;

@@ -201,7 +201,7 @@ mod tests {
             Effect::Broadcast { .. }
             | Effect::Direct { .. }
             | Effect::Close { .. }
-            | Effect::Split(_)
+            | Effect::Split
             | Effect::Job(_) => None,
         })
     }

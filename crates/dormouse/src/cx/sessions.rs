@@ -145,11 +145,11 @@ impl<O: Object> Cx<O> {
         Ok(())
     }
 
-    /// Has new sockets go to the object's shards, or not any more; see
-    /// [`Methods::sharded_by`](crate::Methods::sharded_by). Say it whenever the object has woken: it is
-    /// forgotten when nobody is connected.
-    pub fn split(&mut self, is_split: bool) {
-        self.handler.effects.push(Effect::Split(is_split));
+    /// Has new sockets go to the object's shards; see
+    /// [`Methods::sharded_by`](crate::Methods::sharded_by). Say it whenever somebody has connected: it is
+    /// forgotten when nobody is.
+    pub fn split(&mut self) {
+        self.handler.effects.push(Effect::Split);
     }
 
     /// Closes the socket of a session, once it has got what was sent before.

@@ -97,8 +97,8 @@ pub enum Effect {
         /// The reason in it.
         reason: String,
     },
-    /// Whether new sockets go to the members of the object's group.
-    Split(bool),
+    /// New sockets go to the members of the object's group.
+    Split,
     /// Messages for another object. Whoever carries them calls
     /// [`Instance::settle`](crate::Instance::settle) in the end.
     Send(Parcel),
@@ -112,7 +112,7 @@ impl Effect {
     pub fn is_direct(&self) -> bool {
         match self {
             Effect::Direct { .. } | Effect::Close { .. } => true,
-            Effect::Broadcast { .. } | Effect::Split(_) | Effect::Send(_) | Effect::Job(_) => false,
+            Effect::Broadcast { .. } | Effect::Split | Effect::Send(_) | Effect::Job(_) => false,
         }
     }
 }
