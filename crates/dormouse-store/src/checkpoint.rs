@@ -4,6 +4,7 @@
 //!
 //! * A segment is released only after everything in it is in database files that are synced, and the
 //!   catalog is synced past it.
+//! * What is noted as checkpointed never goes back.
 //! * The file of a deleted object is removed only after the deletion is durable.
 
 use std::fmt;
@@ -35,6 +36,8 @@ pub(crate) struct Checkpointer {
     pub journal: Option<Arc<Journal>>,
     pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
     pub checkpointed: AtomicU64,
+    /// Held during a checkpoint.
+    pub checkpointing: Mutex<()>,
     pub signal: Signal,
 }
 
@@ -114,6 +117,11 @@ impl Checkpointer {
     /// Makes everything up to `upto` durable outside of the journal. All of it must be backfilled
     /// and in the catalog. `Ok(false)` if that could not be noted, so that it counts for nothing.
     pub(crate) fn checkpoint(&self, upto: Position) -> io::Result<bool> {
+        let _one_at_a_time = self.checkpointing.lock();
+        // Noting an earlier one would ask the next start for segments that are written anew.
+        if upto < self.checkpointed() {
+            return Ok(true);
+        }
         self.disk.sync_everything(&self.root)?;
         if let Err(err) = self.follower.set_checkpointed(upto) {
             warn!(error = %err, "cannot note a checkpoint; retrying");

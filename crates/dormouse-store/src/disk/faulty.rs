@@ -425,8 +425,9 @@ impl DiskFile for FaultyFile {
         if self.disk.skips(Skipped::SyncSegment, &self.path) {
             return Ok(());
         }
-        let bytes = fs::read(&self.path)?;
-        self.disk.state.lock().note_synced(&self.path, bytes);
+        // Read under the lock, or of two syncs the one with the older bytes might be noted last.
+        let mut state = self.disk.state.lock();
+        state.note_synced(&self.path, fs::read(&self.path)?);
         Ok(())
     }
 }

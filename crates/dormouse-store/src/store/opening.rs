@@ -212,6 +212,7 @@ fn start(
         journal: journal.clone(),
         on_fatal: Arc::clone(&on_fatal),
         checkpointed: AtomicU64::new(end.position.get()),
+        checkpointing: Mutex::new(()),
         signal: Signal::default(),
     });
     let threads = match ground.background {

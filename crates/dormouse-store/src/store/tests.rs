@@ -292,6 +292,24 @@ fn segments_are_released_when_objects_backfill_and_hold_on_when_they_do_not() {
 }
 
 #[test]
+fn a_checkpoint_that_comes_late_does_not_take_a_newer_one_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
+    let older = add(&mut object, 1).unwrap().position.unwrap();
+    let newer = add(&mut object, 2).unwrap().position.unwrap();
+    settle(&store, &object);
+    object.backfill().unwrap();
+
+    for upto in [newer, older] {
+        assert!(store.shared.checkpointer.checkpoint(upto).unwrap());
+    }
+
+    assert_eq!(store.shared.follower.checkpointed(), Ok(newer));
+    assert_eq!(store.stats().checkpointed, newer);
+}
+
+#[test]
 fn a_folder_that_is_open_cannot_be_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
