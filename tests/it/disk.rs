@@ -142,6 +142,27 @@ async fn without_room_in_the_journal_no_handler_that_may_write_begins() {
     assert_eq!(value(&server, "a").await, acknowledged);
 }
 
+/// A folder that was closed cleanly needs nothing of its journal; without it there is no room to write.
+#[tokio::test]
+async fn a_channel_is_entered_where_nothing_can_be_written() {
+    let data = DataFolder::new();
+    let disk = FailingDisk::below(&data);
+    let mut server = disk.under(Server::guarded().data(&data)).start().await;
+    let said = server.enter("a", "ann").await.write("hi").await;
+    server.terminate().await;
+    data.remove_journal();
+    disk.fail(Fault::Full("/journal/"));
+    server.restart().await;
+
+    let mut bob = server.enter("a", "bob").await;
+    let refused = server.mutate_as("bob", "channel.post", &json!({"id": "a", "content": "?"})).await;
+
+    assert_eq!(bob.state["messages"][0]["id"], said);
+    assert_eq!(refused.error().code, "SERVICE_UNAVAILABLE", "{refused:?}");
+    bob.socket.send(&json!({"type": "message", "content": "?"})).await;
+    assert_eq!(bob.socket.next_of("error").await["code"], "SERVICE_UNAVAILABLE");
+}
+
 #[tokio::test]
 async fn a_server_starts_on_a_small_full_disk_and_writes_when_there_is_space() {
     let data = DataFolder::new();

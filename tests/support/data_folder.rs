@@ -38,6 +38,19 @@ impl DataFolder {
         self.files().into_iter().filter(|path| path.starts_with("objects")).collect()
     }
 
+    /// Removes the segments of the journal.
+    ///
+    /// # Panics
+    ///
+    /// If there are none.
+    pub fn remove_journal(&self) {
+        let segments = files_below(&self.path().join("journal"));
+        assert!(!segments.is_empty(), "the folder has a journal");
+        for segment in segments {
+            fs::remove_file(segment).expect("no server is at work there");
+        }
+    }
+
     /// All files, sorted, relative to the data folder.
     pub fn files(&self) -> Vec<PathBuf> {
         let root = self.path();

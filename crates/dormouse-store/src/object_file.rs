@@ -122,6 +122,15 @@ impl ObjectFile {
         self.epoch
     }
 
+    /// Whether a transaction with [`Access::Write`] can begin now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`]: try again later.
+    pub fn may_write(&self) -> Result<(), StoreError> {
+        Ok(self.store.ledger.admit()?)
+    }
+
     /// Starts a handler's transaction.
     ///
     /// # Errors
@@ -129,7 +138,7 @@ impl ObjectFile {
     /// [`StoreError::Unavailable`] (only with [`Access::Write`]): nothing happened, try again later.
     pub fn begin(&mut self, access: Access) -> Result<(), StoreError> {
         if access == Access::Write {
-            self.store.ledger.admit()?;
+            self.may_write()?;
         }
         let query_only = access == Access::Read;
         if query_only != self.query_only {

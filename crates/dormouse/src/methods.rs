@@ -301,7 +301,7 @@ impl<O: Object> Methods<O> {
     }
 
     /// What runs when a socket connects, before [`Object::initial`], each time anew also for a session
-    /// that comes back. In an object that does not exist yet it can write nothing.
+    /// that comes back. In an object that does not exist yet it can write nothing, nor on a full disk.
     ///
     /// If it fails, the socket is closed with 1011, or with 1013 for SERVICE_UNAVAILABLE.
     #[must_use]
@@ -311,7 +311,8 @@ impl<O: Object> Methods<O> {
     }
 
     /// What runs when a session has lost its socket, in a transaction of its own. With this, a socket
-    /// that ends wakes its object. In an object that does not exist yet it can write nothing.
+    /// that ends wakes its object. In an object that does not exist yet it can write nothing, nor on a
+    /// full disk.
     ///
     /// It is not called for sockets that a crash of the server ended.
     #[must_use]

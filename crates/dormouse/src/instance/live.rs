@@ -319,15 +319,22 @@ impl<O: Object> Live<O> {
         self.run_hook(run, session)
     }
 
-    /// Tells the kind about a session. Sockets that come and go never create an object.
+    /// Tells the kind about a session. Sockets that come and go never create an object, and a hook
+    /// with nothing to write runs where nothing can be written.
     fn run_hook(
         &mut self,
         run: SessionHandler<O>,
         session: &Session,
     ) -> Result<Vec<Effect>, Error> {
-        let access = if self.cx.file.exists() { Access::Write } else { Access::Read };
+        let exists = self.cx.file.exists();
+        let refusal = if exists { self.cx.file.may_write().err() } else { None };
+        let access = if exists && refusal.is_none() { Access::Write } else { Access::Read };
         let run = |object: &mut O, cx: &mut Cx<O>| run(object, cx, session);
-        self.transaction(access, session.caller(), run).map(|((), effects)| effects)
+        let told = self.transaction(access, session.caller(), run).map(|((), effects)| effects);
+        match refusal {
+            Some(refusal) => told.map_err(|_| refusal.into()),
+            None => told,
+        }
     }
 
     /// Runs a handler that may write, unless it was run before under the same key: then the answer
