@@ -135,7 +135,8 @@ int open64(const char *path, int flags, ...) {
     va_start(rest, flags);
     mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
     va_end(rest);
-    if (flags & (O_WRONLY | O_RDWR | O_CREAT))
+    /* A file that is not there is not found first. */
+    if (flags & O_CREAT || (flags & (O_WRONLY | O_RDWR) && access(path, F_OK) == 0))
         FAIL_WITH(is_set_for("readonly", path) ? EROFS : 0);
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }

@@ -68,7 +68,7 @@ pub(crate) fn defect_of(folder: &Folder, path: &Path) -> Option<Defect> {
         Ok(Some(key)) if folder.object_path(&key) == path => None,
         Ok(Some(key)) => defect(format!("it holds {key}, which belongs in another file")),
         Ok(None) => defect("its name is none that this program gives".to_owned()),
-        // A bare template: its first transaction was lost with the process that began it.
+        // A bare template: a loss of power in mode `os` took its first transaction from the journal.
         Err(rusqlite::Error::QueryReturnedNoRows) => None,
         Err(err) => defect(err.to_string()),
     }

@@ -1,8 +1,8 @@
 //! The file operations that durability rests on.
 //!
-//! Journal, recovery and checkpoint reach files only through [`Disk`], so that a test can stand
-//! under them: lose what was not synced, tear a write, fail the n-th operation. SQLite's own
-//! reads and writes go around it, but SQLite is told never to sync: every sync of the store is here.
+//! Journal, recovery, checkpoint and the databases of objects reach files only through [`Disk`], so
+//! that a test can stand under them: lose what was not synced, tear a write, fail the n-th operation.
+//! Only the catalog goes around it, but SQLite is told never to sync: every sync of the store is here.
 
 mod direct;
 #[cfg(test)]
@@ -67,6 +67,10 @@ pub(crate) trait DiskFile: Send + Sync + fmt::Debug {
 
     /// Cuts or extends the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Keeps every other program that opens the file with SQLite from reading or writing it, until it is
+    /// closed. Fails if one does.
+    fn lock(&self) -> io::Result<()>;
 
     /// Makes the file's bytes durable, and its length.
     fn sync(&self) -> io::Result<()>;
@@ -147,6 +151,14 @@ impl Disk for RealDisk {
     }
 }
 
+/// The bytes that SQLite locks in a database: <https://www.sqlite.org/fileformat2.html#the_lock_byte_page>.
+const SQLITE_LOCKS_AT: libc::off_t = 0x4000_0000;
+const SQLITE_LOCKS_LEN: libc::off_t = 512;
+#[expect(clippy::cast_possible_truncation, reason = "C has the constants wider than their fields")]
+const WRITE_LOCK: libc::c_short = libc::F_WRLCK as libc::c_short;
+#[expect(clippy::cast_possible_truncation, reason = "C has the constants wider than their fields")]
+const FROM_START: libc::c_short = libc::SEEK_SET as libc::c_short;
+
 #[derive(Debug)]
 struct RealFile(File);
 
@@ -175,6 +187,22 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    #[expect(unsafe_code, reason = "std has no lock of a range")]
+    fn lock(&self) -> io::Result<()> {
+        let range = libc::flock {
+            l_type: WRITE_LOCK,
+            l_whence: FROM_START,
+            l_start: SQLITE_LOCKS_AT,
+            l_len: SQLITE_LOCKS_LEN,
+            // The lock is that of the open file, not of the process.
+            l_pid: 0,
+        };
+        // SAFETY: the descriptor is open for as long as `self` lives, and so is what is pointed to.
+        let result =
+            unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_OFD_SETLK, &raw const range) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{ErrorCode, ffi};
 
@@ -39,7 +39,7 @@ pub enum StoreError {
     },
     /// There was no space left on the disk. The transaction was rolled back; try again later.
     #[error("no space left on the disk")]
-    DiskFull(#[source] rusqlite::Error),
+    DiskFull(#[source] Box<dyn Error + Send + Sync>),
     /// The object's file was written by a newer program.
     #[error(
         "the migrations {set} of {path} are at version {found}, this program knows {supported}"
@@ -81,6 +81,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What became of a file that could not be read or written.
+    pub(crate) fn of_file(action: &'static str, path: &Path, source: io::Error) -> StoreError {
+        if is_full(&source) {
+            StoreError::DiskFull(source.into())
+        } else {
+            StoreError::Io { action, path: path.to_path_buf(), source }
+        }
+    }
+
     /// Whether a write of an object that ended like this says that the disk takes no writes any more,
     /// for another reason than being full: the process had better stop than fail call after call.
     pub(crate) fn is_failing_disk(&self) -> bool {
@@ -95,6 +104,11 @@ impl StoreError {
             _ => false,
         }
     }
+}
+
+/// Whether there is no space, on the disk or for this user.
+pub(crate) fn is_full(err: &io::Error) -> bool {
+    matches!(err.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// An error and its causes, as one line.
@@ -201,7 +215,7 @@ impl From<Unavailable> for StoreError {
 impl From<rusqlite::Error> for StoreError {
     fn from(err: rusqlite::Error) -> StoreError {
         match err.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => StoreError::DiskFull(err),
+            Some(ErrorCode::DiskFull) => StoreError::DiskFull(err.into()),
             Some(ErrorCode::OperationInterrupted) => StoreError::SqlTimeout,
             _ => StoreError::Sqlite(err),
         }

@@ -22,6 +22,7 @@ use crate::catalog::CatalogEntry;
 use crate::commit_log::{Change, CommitLog, Position, Record, Unavailable};
 use crate::key::Key;
 use crate::object_file::{WalBuffer, WalCapture};
+use crate::template::Template;
 
 /// Past this many transactions that the catalog has not seen, no new one starts.
 const CHANGES_MAX: usize = 1 << 20;
@@ -82,6 +83,9 @@ pub(crate) struct Removal {
 /// An object that was closed without a backfill: its WAL is opened again with it.
 #[derive(Clone, Debug)]
 pub(crate) struct LeftOpen {
+    /// What its database is while it has no file.
+    pub template: Arc<Template>,
+    pub has_file: bool,
     pub wal: WalBuffer,
     pub capture: WalCapture,
     pub newest: Position,

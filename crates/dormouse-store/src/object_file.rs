@@ -2,11 +2,11 @@
 //!
 //! # Invariants
 //!
-//! * **Reading creates nothing.** Without a file the database is in memory; the first transaction
-//!   that writes makes the file.
-//! * **No page reaches the database file before its journal record is durable.** A new file is the
-//!   bare template, which says nothing, and its first transaction goes to the WAL like any other;
-//!   only [`backfill`](ObjectFile::backfill) writes to the database, and it asks first.
+//! * **Reading creates nothing.** An object that nobody has written to is its kind's template, in
+//!   memory.
+//! * **No page reaches the database file before its journal record is durable.** A transaction goes to
+//!   the WAL, which is in memory; only [`backfill`](ObjectFile::backfill) writes to the file, makes it
+//!   if there is none, and asks first.
 //! * **Every committed transaction is in the log.** A transaction that SQLite has committed and that
 //!   cannot be read back or appended ends the process.
 
@@ -19,24 +19,25 @@ mod tests;
 mod vfs;
 mod wal_capture;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, MAIN_DB, TransactionState, ffi};
-use tracing::warn;
 
-use self::connection::WalFrames;
+use self::connection::Opened;
 pub(crate) use self::connection::configure_sqlite;
 use self::containment::Containment;
+use self::creation::frames_with_template;
 pub(crate) use self::opening::{backfill_left_open, open};
 pub(crate) use self::vfs::WalBuffer;
 pub(crate) use self::wal_capture::WalCapture;
 use crate::catalog::{CatalogEntry, SUMMARY_BYTES_MAX};
 use crate::clock::Timestamp;
 use crate::commit_log::{Change, Position};
-use crate::error::{StoreError, chain};
+use crate::error::StoreError;
 use crate::key::Key;
 use crate::ledger::{LeftOpen, Removal};
 use crate::store::{Epoch, StoreShared};
@@ -60,8 +61,7 @@ pub struct Commit {
 
 /// The database of one resident object, open: its one writer.
 ///
-/// An object nobody has written to has no file: its database is a copy of its kind's template in
-/// memory ("reading creates nothing"), and its first successful write makes the file.
+/// An object exists from its first transaction that writes, and has a file from its first backfill.
 ///
 /// Dropping it without [`hibernate`](Self::hibernate) loses nothing that was committed.
 pub struct ObjectFile {
@@ -70,10 +70,9 @@ pub struct ObjectFile {
     path: PathBuf,
     template: Arc<Template>,
     containment: Containment,
-    /// `None` only while the database is being exchanged for another.
-    conn: Option<Connection>,
-    /// `None` while there is no file.
-    on_disk: Option<OnDisk>,
+    opened: Opened,
+    /// `None` while nobody has written to it.
+    created_at: Option<Timestamp>,
     /// How often the object was deleted.
     generation: u64,
     /// Of that generation. Kept because it is asked for with every handler, and is a hash.
@@ -90,16 +89,7 @@ pub struct ObjectFile {
 }
 
 /// How long after it met a full disk a backfill is due again.
-const BACKFILL_RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// What there is to know about an object's file.
-#[derive(Debug)]
-struct OnDisk {
-    created_at: Timestamp,
-    wal: WalBuffer,
-    wal_frames: WalFrames,
-    capture: WalCapture,
-}
+pub(crate) const BACKFILL_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl ObjectFile {
     /// The object's name.
@@ -107,14 +97,14 @@ impl ObjectFile {
         &self.key
     }
 
-    /// Whether the object has a file: somebody has written to it.
+    /// Whether the object exists: somebody has written to it.
     pub fn exists(&self) -> bool {
-        self.on_disk.is_some()
+        self.created_at.is_some()
     }
 
     /// When the object was created; `None` if it does not exist.
     pub fn created_at(&self) -> Option<Timestamp> {
-        self.on_disk.as_ref().map(|on_disk| on_disk.created_at)
+        self.created_at
     }
 
     /// The epoch of the object's event log.
@@ -154,7 +144,7 @@ impl ObjectFile {
     /// Where the handler's statements run. They may not end the transaction, nor attach, nor set
     /// pragmas, nor make temporary tables.
     pub fn connection(&self) -> &Connection {
-        self.conn.as_ref().expect("a database is only exchanged inside of one method")
+        &self.opened.conn
     }
 
     /// Rows changed since [`begin`](Self::begin).
@@ -177,34 +167,28 @@ impl ObjectFile {
         self.containment.end();
         let committed = self.try_commit(entry);
         if let Err(err) = &committed {
-            self.stop_if_failing(err);
+            self.store.stop_if_failing(&self.key, err);
         }
         committed
     }
 
-    /// Stops the process if the disk takes no writes any more.
-    fn stop_if_failing(&self, err: &StoreError) {
-        if err.is_failing_disk() {
-            let key = &self.key;
-            (self.store.on_fatal)(&format!("cannot write {key}, the disk fails: {}", chain(err)));
-        }
-    }
-
-    fn try_commit(&mut self, mut entry: CatalogEntry) -> Result<Commit, StoreError> {
+    fn try_commit(&mut self, entry: CatalogEntry) -> Result<Commit, StoreError> {
         if let Err(err) = self.check_before_commit(&entry) {
             self.rollback()?;
             return Err(err);
-        }
-        if self.on_disk.is_none() {
-            return self.commit_in_memory(entry);
         }
         if let Err(err) = self.run_as_store(COMMIT) {
             self.rollback()?;
             return Err(err.into());
         }
-        let frames = self.on_disk.as_ref().and_then(|on_disk| on_disk.wal_frames.take());
-        let Some(frames) = frames else { return Ok(Commit { position: None }) };
-        Ok(Commit { position: Some(self.append_frames(frames, &mut entry)?) })
+        let Some(frames) = self.opened.wal_frames.take() else {
+            return Ok(Commit { position: None });
+        };
+        let position = match self.created_at {
+            Some(created_at) => self.append_frames(frames, CatalogEntry { created_at, ..entry })?,
+            None => self.append_first(entry)?,
+        };
+        Ok(Commit { position: Some(position) })
     }
 
     /// Undoes the handler's transaction.
@@ -230,14 +214,13 @@ impl ObjectFile {
     /// Whether the object should take no input until its last position is durable, and then
     /// [`backfill`](Self::backfill).
     pub fn backfill_due(&self) -> bool {
-        let Some(on_disk) = &self.on_disk else { return false };
         let Some(oldest) = self.oldest else { return false };
-        let is_wanted = on_disk.capture.bytes(PAGE_BYTES) >= self.store.wal_bytes_max
+        let is_wanted = self.opened.capture.bytes(PAGE_BYTES) >= self.store.wal_bytes_max
             || oldest <= self.store.backfill_wanted();
         is_wanted && self.backfill_not_before <= self.store.clock.monotonic()
     }
 
-    /// Moves the pages of the object's WAL into its database file. No sync.
+    /// Moves the pages of the object's WAL into its database file, making it if there is none. No sync.
     ///
     /// # Errors
     ///
@@ -251,21 +234,23 @@ impl ObjectFile {
             Err(StoreError::DiskFull(_)) => {
                 self.backfill_not_before = self.store.clock.monotonic() + BACKFILL_RETRY_AFTER;
             }
-            Err(err) => self.stop_if_failing(err),
+            Err(err) => self.store.stop_if_failing(&self.key, err),
             Ok(()) => {}
         }
         backfilled
     }
 
     fn try_backfill(&mut self) -> Result<(), StoreError> {
-        let Some(on_disk) = &mut self.on_disk else { return Ok(()) };
-        if on_disk.capture.is_empty() {
+        if self.opened.capture.is_empty() {
             return Ok(());
         }
         if self.store.ledger.durable() < self.newest {
             return Err(StoreError::NotDurable);
         }
-        let conn = self.conn.as_ref().expect("a database is only exchanged inside of one method");
+        if !self.opened.database.has_file() {
+            self.make_file()?;
+        }
+        let conn = &self.opened.conn;
         let is_complete = self.containment.as_store(|| {
             conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
                 .map(|busy: i64| busy == 0)
@@ -275,7 +260,7 @@ impl ObjectFile {
             let busy = ffi::Error::new(ffi::SQLITE_BUSY);
             return Err(StoreError::Sqlite(rusqlite::Error::SqliteFailure(busy, None)));
         }
-        on_disk.capture.restart();
+        self.opened.capture.restart();
         if let Some(oldest) = self.oldest.take() {
             self.store.ledger.note_backfilled(oldest);
         }
@@ -300,13 +285,9 @@ impl ObjectFile {
     ///
     /// [`StoreError::Unavailable`]: nothing happened, try again later.
     pub fn delete(&mut self) -> Result<Position, StoreError> {
-        let Some(on_disk) = &self.on_disk else { return Ok(self.newest) };
-        let created_at = on_disk.created_at;
+        let Some(created_at) = self.created_at else { return Ok(self.newest) };
         self.store.ledger.admit()?;
-        let memory = connection::open_memory(&self.template, &self.containment)?;
-        self.conn = Some(memory);
-        self.query_only = false;
-        self.on_disk = None;
+        self.reopen_unwritten()?;
         let entry = CatalogEntry {
             created_at,
             last_active_at: self.store.clock.now(),
@@ -320,7 +301,12 @@ impl ObjectFile {
         let ledger = &self.store.ledger;
         let change = Change::Delete;
         self.newest = ledger.append(&self.key, self.generation, entry, change, &mut oldest);
-        let oldest = oldest.unwrap_or(self.newest);
+        let mut oldest = oldest.unwrap_or(self.newest);
+        if let Some(earlier) = removals.get(&self.key) {
+            // One file, one removal, one debt: the older, which stands for all that came after it.
+            ledger.note_backfilled(oldest);
+            oldest = earlier.oldest;
+        }
         let removal = Removal { path: self.path.clone(), position: self.newest, oldest };
         removals.insert(self.key.clone(), removal);
         drop(removals);
@@ -353,7 +339,10 @@ impl ObjectFile {
             return Err(StoreError::SummaryTooLarge { bytes: summary_bytes });
         }
         if conn.transaction_state(Some(MAIN_DB))? == TransactionState::Write {
-            let (bytes, max) = (connection::cached_bytes(conn), self.store.transaction_bytes_max);
+            let max = self.store.transaction_bytes_max;
+            // The record of the first transaction has the template too.
+            let template_bytes = if self.exists() { 0 } else { self.template.image().len() as u64 };
+            let bytes = connection::cached_bytes(conn) + template_bytes;
             if bytes > max {
                 return Err(StoreError::TransactionTooLarge { bytes, max });
             }
@@ -365,11 +354,12 @@ impl ObjectFile {
     fn append_frames(
         &mut self,
         frames: u32,
-        entry: &mut CatalogEntry,
+        mut entry: CatalogEntry,
     ) -> Result<Position, StoreError> {
-        let on_disk = self.on_disk.as_mut().expect("the transaction is in the file's WAL");
-        let wal = on_disk.wal.bytes();
-        let (bytes, database_pages) = match on_disk.capture.read_new(&wal, frames, PAGE_BYTES) {
+        let Opened { wal, capture, database, .. } = &mut self.opened;
+        let is_first = capture.is_empty() && !database.has_file();
+        let wal = wal.bytes();
+        let (new, database_pages) = match capture.read_new(&wal, frames, PAGE_BYTES) {
             Ok(captured) => captured,
             Err(err) => {
                 let reason = format!("cannot read back a transaction of {}: {err}", self.key);
@@ -377,11 +367,14 @@ impl ObjectFile {
                 return Err(StoreError::Unavailable(crate::commit_log::Unavailable::Stopped));
             }
         };
-        entry.created_at = on_disk.created_at;
+        let frames = if is_first {
+            Cow::Owned(frames_with_template(self.template.image(), new))
+        } else {
+            Cow::Borrowed(new)
+        };
         entry.size_bytes = u64::from(database_pages) * u64::from(PAGE_BYTES);
-        let change = Change::Pages { frames: bytes, page_bytes: PAGE_BYTES, database_pages };
+        let change = Change::Pages { frames: &frames, page_bytes: PAGE_BYTES, database_pages };
         let ledger = &self.store.ledger;
-        let entry = entry.clone();
         self.newest = ledger.append(&self.key, self.generation, entry, change, &mut self.oldest);
         Ok(self.newest)
     }
@@ -402,17 +395,17 @@ const QUERY_AND_WRITE: &str = "/* store */ PRAGMA query_only = OFF";
 
 impl Drop for ObjectFile {
     fn drop(&mut self) {
-        // Closing rolls back what is open. An open statement would keep the file open, but nothing
-        // that a handler prepares outlives its borrow of the connection.
-        self.conn = None;
-        let (Some(on_disk), Some(oldest)) = (&self.on_disk, self.oldest) else { return };
-        if !on_disk.capture.is_empty() {
-            let (wal, capture) = (on_disk.wal.clone(), on_disk.capture);
-            let left = LeftOpen { wal, capture, newest: self.newest, oldest };
-            self.store.ledger.leave_open(self.key.clone(), left);
-        } else {
-            warn!(key = %self.key, "an object has transactions to backfill but no WAL");
-        }
+        let Some(oldest) = self.oldest else { return };
+        // The connection, which is closed after this, does nothing to the WAL any more.
+        let left = LeftOpen {
+            template: Arc::clone(&self.template),
+            has_file: self.opened.database.has_file(),
+            wal: self.opened.wal.clone(),
+            capture: self.opened.capture,
+            newest: self.newest,
+            oldest,
+        };
+        self.store.ledger.leave_open(self.key.clone(), left);
     }
 }
 

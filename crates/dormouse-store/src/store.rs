@@ -23,7 +23,7 @@ use crate::checkpoint::Checkpointer;
 use crate::clock::Clock;
 use crate::commit_log::{CommitLog, Position};
 use crate::disk::{Disk, RealDisk};
-use crate::error::{OpenError, StoreError};
+use crate::error::{OpenError, StoreError, chain};
 use crate::folder::{Folder, FolderState};
 use crate::journal::{self, Journal};
 use crate::key::Key;
@@ -195,6 +195,13 @@ impl Store {
 }
 
 impl StoreShared {
+    /// Stops the process if a write of an object ended like this because the disk takes none any more.
+    pub(crate) fn stop_if_failing(&self, key: &Key, err: &StoreError) {
+        if err.is_failing_disk() {
+            (self.on_fatal)(&format!("cannot write {key}, the disk fails: {}", chain(err)));
+        }
+    }
+
     pub(crate) fn epoch(&self, key: &Key, resets: u64) -> Epoch {
         self.state.epoch(key, resets)
     }

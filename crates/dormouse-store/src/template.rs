@@ -15,7 +15,7 @@ pub(crate) const PAGE_BYTES: u32 = 1024;
 
 /// Where the header of a database says how to write it and how to read it: 1 for a rollback
 /// journal, 2 for a WAL.
-pub(crate) const FORMAT_BYTES: std::ops::Range<usize> = 18..20;
+const FORMAT_BYTES: std::ops::Range<usize> = 18..20;
 
 /// The tables that every object has. `dormouse_object` has one row from the object's first
 /// transaction on, and none in the template: a file without that row is not an object yet.
@@ -129,16 +129,9 @@ impl Template {
         Ok(Template { image, sets, versions })
     }
 
-    /// The template as a file: a database in WAL mode.
-    pub(crate) fn file_image(&self) -> &[u8] {
+    /// A database in WAL mode.
+    pub(crate) fn image(&self) -> &[u8] {
         &self.image
-    }
-
-    /// The template as a database in memory, which knows no WAL.
-    pub(crate) fn memory_image(&self) -> Vec<u8> {
-        let mut image = self.image.clone();
-        image[FORMAT_BYTES].fill(1);
-        image
     }
 
     /// All versions in one line, as [`read_versions`] gives them.
@@ -216,9 +209,8 @@ mod tests {
     fn a_template_is_a_database_in_wal_mode_with_small_pages() {
         let template = Template::build("note", vec![LOG, KIND]).unwrap();
 
-        assert_eq!(template.file_image()[FORMAT_BYTES], [2, 2]);
-        assert_eq!(template.memory_image()[FORMAT_BYTES], [1, 1]);
-        assert_eq!(template.file_image()[16..18], [4, 0]);
+        assert_eq!(template.image()[FORMAT_BYTES], [2, 2]);
+        assert_eq!(template.image()[16..18], [4, 0]);
         assert_eq!(template.versions(), "kind=2,log=1");
     }
 

@@ -1,7 +1,6 @@
 //! Errors as clients see them.
 
 use std::borrow::Cow;
-use std::io;
 
 use dormouse_store::StoreError;
 use serde::Serialize;
@@ -193,9 +192,6 @@ impl From<StoreError> for Error {
                 "the store cannot take this now; nothing changed, try again later",
             ),
             StoreError::DiskFull(_) => {
-                Error::unavailable("no space left to store this; nothing changed")
-            }
-            StoreError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Error::unavailable("no space left to store this; nothing changed")
             }
             StoreError::SqlTimeout => {

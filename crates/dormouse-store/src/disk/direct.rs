@@ -122,6 +122,10 @@ impl DiskFile for DirectFile {
         self.buffered.set_len(len)
     }
 
+    fn lock(&self) -> io::Result<()> {
+        self.buffered.lock()
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.buffered.sync()
     }

@@ -1,9 +1,9 @@
 //! A disk that fails on request, and forgets what was not synced.
 //!
-//! Files are real, so SQLite can stand on them. Beside them the disk keeps what is durable: for each
-//! durable name the bytes of the last sync. A crash rewrites the real files to something that a loss
-//! of power could have left: each 512-byte sector that was not synced is the old or the new one, each
-//! name that was not synced is there or not. What SQLite writes is subject to it like all else.
+//! Files are real, so the catalog's SQLite can stand on them. Beside them the disk keeps what is
+//! durable: for each durable name the bytes of the last sync. A crash rewrites the real files to
+//! something that a loss of power could have left: each 512-byte sector that was not synced is the old
+//! or the new one, each name that was not synced is there or not, the catalog's like all others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,6 +17,8 @@ use super::{Disk, DiskFile, RealDisk};
 
 /// What a disk writes at once or not at all.
 const SECTOR: usize = 512;
+
+const DEAD: &str = "the process is dead";
 
 /// A disk for tests. Clones are the same disk.
 #[derive(Clone, Debug)]
@@ -174,7 +176,7 @@ impl FaultyDisk {
             state.is_dead = true;
         }
         if state.is_dead {
-            return Err(io::Error::other("the process is dead"));
+            return Err(io::Error::other(DEAD));
         }
         match state.fault {
             Some(Fault::Error { at }) if state.operations == at => {
@@ -211,11 +213,10 @@ impl FaultyDisk {
 
     /// Whether an operation on a file is to be left out.
     fn skips(&self, skipped: Skipped, path: &Path) -> bool {
-        let name = path.to_string_lossy();
         let is_concerned = match skipped {
-            Skipped::SyncSegment => name.contains("/journal/segment-"),
+            Skipped::SyncSegment => path.to_string_lossy().contains("/journal/segment-"),
             Skipped::SyncEverything => true,
-            Skipped::SetDatabaseLen => name.contains("/objects/") && name.ends_with(".db"),
+            Skipped::SetDatabaseLen => is_database(path),
         };
         is_concerned && self.state.lock().skipped == Some(skipped)
     }
@@ -378,14 +379,30 @@ struct FaultyFile {
     real: Box<dyn DiskFile>,
 }
 
+impl FaultyFile {
+    /// SQLite reads so often that most faults would be planned for its reads: they do not count.
+    fn operate_read(&self) -> io::Result<()> {
+        if !is_database(&self.path) {
+            return self.disk.operate();
+        }
+        if self.disk.is_dead() { Err(io::Error::other(DEAD)) } else { Ok(()) }
+    }
+}
+
+/// Whether it is the database of an object.
+fn is_database(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    name.contains("/objects/") && name.ends_with(".db")
+}
+
 impl DiskFile for FaultyFile {
     fn len(&self) -> io::Result<u64> {
-        self.disk.operate()?;
+        self.operate_read()?;
         self.real.len()
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.disk.operate()?;
+        self.operate_read()?;
         self.real.read_at(buffer, offset)
     }
 
@@ -418,6 +435,11 @@ impl DiskFile for FaultyFile {
             return Ok(());
         }
         self.real.set_len(len)
+    }
+
+    fn lock(&self) -> io::Result<()> {
+        self.disk.operate()?;
+        self.real.lock()
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -1,20 +1,18 @@
 //! Opening an object's database: the one place where its pragmas are set.
 
 use std::ffi::c_int;
-use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Once};
 
-use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
-use rusqlite::{Connection, MAIN_DB, OpenFlags, ffi};
+use rusqlite::{Connection, OpenFlags, ffi};
 use tracing::debug;
 
 use super::containment::Containment;
-use super::vfs::{self, WalBuffer};
-use crate::template::Template;
+use super::vfs::{self, Database, WalBuffer};
+use super::wal_capture::WalCapture;
 
 /// What an object's page cache may hold of unchanged pages, in KiB.
 const CACHE_KIB: u32 = 32;
@@ -22,7 +20,7 @@ const CACHE_KIB: u32 = 32;
 /// Statements that a connection keeps prepared.
 const STATEMENTS_KEPT: usize = 32;
 
-/// The pragmas of an object's file, each with what it buys.
+/// The pragmas of an object's connection, each with what it buys.
 ///
 /// * `locking_mode = EXCLUSIVE`, before the WAL is first used: the WAL's index is kept on the heap,
 ///   like the WAL itself.
@@ -30,7 +28,7 @@ const STATEMENTS_KEPT: usize = 32;
 /// * `cache_spill = OFF`: a page is written once, at COMMIT; before it the WAL does not change.
 /// * `temp_store = MEMORY`: sorting and sub-queries make no files.
 /// * `cache_size`: memory per resident object. It reads the schema, which opens the WAL.
-fn file_pragmas() -> String {
+fn pragmas() -> String {
     format!(
         "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = OFF; PRAGMA cache_spill = OFF;
          PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{CACHE_KIB};"
@@ -48,53 +46,44 @@ impl WalFrames {
     }
 }
 
-/// Opens an object's existing file, with what is in `wal`.
-#[expect(clippy::disallowed_methods, reason = "the one place that opens an object's file")]
-pub(crate) fn open_file(
-    path: &Path,
-    wal: &WalBuffer,
+/// An object's database, open, and where SQLite has its bytes.
+pub(crate) struct Opened {
+    pub conn: Connection,
+    pub database: Database,
+    pub wal: WalBuffer,
+    pub wal_frames: WalFrames,
+    /// How much of the WAL is in the log.
+    pub capture: WalCapture,
+}
+
+/// Opens a database with what is in `wal`, of which `capture` is in the log.
+#[expect(clippy::disallowed_methods, reason = "the one place that opens an object's database")]
+pub(crate) fn open(
+    database: Database,
+    wal: WalBuffer,
+    capture: WalCapture,
     containment: &Containment,
-) -> rusqlite::Result<(Connection, WalFrames)> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags_and_vfs(path, flags, vfs::NAME)?;
-    prepare(&conn)?;
-    // Whoever closes an object decides whether its WAL may go into the file: SQLite does not.
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    vfs::offer(wal, || conn.execute_batch(&file_pragmas()))?;
-    let frames = WalFrames::default();
-    let noted = frames.clone();
+) -> rusqlite::Result<Opened> {
+    let mut conn = vfs::offer(&database, &wal, || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags_and_vfs("object", flags, vfs::NAME)?;
+        free_lookaside(&conn);
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        // Whoever closes an object decides whether its WAL may go into the file: SQLite does not.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        conn.execute_batch(&pragmas())?;
+        Ok::<_, rusqlite::Error>(conn)
+    })?;
+    let wal_frames = WalFrames::default();
+    let noted = wal_frames.clone();
     // This takes the place of SQLite's automatic checkpoint, which is such a hook too.
     conn.wal_hook(Some(move |_: &mut Wal, frames: c_int| {
         noted.0.store(u32::try_from(frames).unwrap_or(0), Ordering::Relaxed);
         Ok(())
     }))?;
     containment.install(&mut conn)?;
-    Ok((conn, frames))
-}
-
-/// Makes a database in memory that is a copy of a template.
-pub(crate) fn open_memory(
-    template: &Template,
-    containment: &Containment,
-) -> rusqlite::Result<Connection> {
-    let mut conn = Connection::open_in_memory()?;
-    prepare(&conn)?;
-    let image = template.memory_image();
-    conn.deserialize_read_exact(MAIN_DB, &image[..], image.len(), false)?;
-    conn.execute_batch("PRAGMA temp_store = MEMORY")?;
-    containment.install(&mut conn)?;
-    Ok(conn)
-}
-
-/// Replaces all pages of `to` by those of `from`, in one transaction of `to`.
-pub(crate) fn copy(from: &Connection, to: &mut Connection) -> rusqlite::Result<()> {
-    let done = Backup::new(from, to)?.step(-1)?;
-    if done != StepResult::Done {
-        // Nobody else can hold a lock on either database.
-        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None));
-    }
-    // SQLite calls the WAL hook when a statement has run to its end, and a backup is none.
-    to.execute_batch("SELECT 1 WHERE FALSE")
+    Ok(Opened { conn, database, wal, wal_frames, capture })
 }
 
 /// Bytes of pages in the connection's cache: no fewer than its open transaction has changed, since
@@ -128,14 +117,6 @@ pub(crate) fn configure_sqlite() {
         }
         vfs::register();
     });
-}
-
-/// What all objects' connections have in common.
-fn prepare(conn: &Connection) -> rusqlite::Result<()> {
-    free_lookaside(conn);
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-    Ok(())
 }
 
 /// Gives back the 48 KiB that SQLite sets aside for small allocations of each connection.

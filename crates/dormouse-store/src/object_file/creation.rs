@@ -1,139 +1,93 @@
-//! The first write of an object: from a database in memory to a file.
+//! The life of an object's file: from a database that nobody has written to, to the first backfill.
 //!
-//! The file begins as the bare template and everything that the transaction wrote goes through the
-//! file's WAL, so the rules for a first transaction are the rules for every other: nothing of it is
-//! in the database before it is durable, and what a crash leaves is a file that says nothing.
+//! A new object's first transaction goes to its WAL like any other. Its record in the journal has
+//! every page of the database, those of the template too, so that a recovery needs no more than the
+//! journal. The file is made by the first backfill, when all that is durable: a crash leaves no file
+//! that says nothing, and creating an object waits for no file system.
 
 use std::io;
 
-use rusqlite::{Connection, MAIN_DB};
-use tracing::warn;
-
-use super::connection;
-use super::{COMMIT, Commit, ObjectFile, OnDisk, WalBuffer, WalCapture};
+use super::vfs::{Database, WalBuffer};
+use super::wal_capture::WalCapture;
+use super::{ObjectFile, connection};
 use crate::catalog::CatalogEntry;
-use crate::clock::Timestamp;
+use crate::commit_log::Position;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
-use crate::template::write_object;
-
-/// A database in memory, for comparison.
-struct ImageStatus {
-    bytes: u64,
-    /// Rises with every transaction that changed the database.
-    change_counter: [u8; 4],
-}
+use crate::journal::record::FRAME_HEADER_BYTES;
+use crate::template::{PAGE_BYTES, write_object};
 
 impl ObjectFile {
-    /// Commits a transaction of an object that has no file, and makes the file if it wrote.
-    pub(super) fn commit_in_memory(
-        &mut self,
-        mut entry: CatalogEntry,
-    ) -> Result<Commit, StoreError> {
-        let before = self.image_status()?;
-        if let Err(err) = self.run_as_store(COMMIT) {
-            self.rollback()?;
-            return Err(err.into());
-        }
-        let after = self.image_status()?;
-        if after.change_counter == before.change_counter {
-            return Ok(Commit { position: None });
-        }
-        let max = self.store.transaction_bytes_max;
-        let created = if after.bytes > max {
-            Err(StoreError::TransactionTooLarge { bytes: after.bytes, max })
-        } else {
-            self.create_file(&entry)
+    /// Appends the transaction that SQLite has just committed, the object's first.
+    ///
+    /// If it cannot be, the object is as it was before.
+    pub(super) fn append_first(&mut self, entry: CatalogEntry) -> Result<Position, StoreError> {
+        let conn = &self.opened.conn;
+        let write = || write_object(conn, &self.key, self.generation, &entry);
+        let written = self.containment.as_store(write);
+        let frames = self.opened.wal_frames.take();
+        let (Ok(()), Some(frames)) = (&written, frames) else {
+            // The transaction is in a WAL that nobody knows of: forget it.
+            self.reopen_unwritten()?;
+            return Err(written.err().map_or(StoreError::RolledBack, StoreError::from));
         };
-        match created {
-            Ok(frames) => Ok(Commit { position: Some(self.append_frames(frames, &mut entry)?) }),
-            Err(err) => {
-                // The transaction is committed in memory and nowhere else: forget it.
-                self.conn = Some(connection::open_memory(&self.template, &self.containment)?);
-                self.oldest = None;
-                self.query_only = false;
-                Err(err)
-            }
-        }
+        self.created_at = Some(entry.created_at);
+        self.append_frames(frames, entry)
     }
 
-    /// What the database in memory says of itself.
-    fn image_status(&mut self) -> Result<ImageStatus, StoreError> {
-        let conn = self.conn.as_mut().expect("a database is only exchanged inside of one method");
-        let image = conn.serialize(MAIN_DB)?;
-        let mut change_counter = [0; 4];
-        change_counter.copy_from_slice(image.get(24..28).unwrap_or(&[0; 4]));
-        Ok(ImageStatus { bytes: image.len() as u64, change_counter })
-    }
-
-    /// Makes the object's file from its database in memory and goes on with the file. Returns the
-    /// number of frames in the new WAL.
-    fn create_file(&mut self, entry: &CatalogEntry) -> Result<u32, StoreError> {
-        let memory = self.conn.as_ref().expect("a database is only exchanged inside of one method");
-        self.containment.as_store(|| write_object(memory, &self.key, self.generation, entry))?;
-        let mut removals = self.store.ledger.removals();
-        let removal = removals.get(&self.key);
-        // If the file of the deleted object is still there, the new one takes it over, WAL first.
-        let is_new = removal.is_none();
-        self.oldest = removal.map(|removal| removal.oldest);
-        let written = if is_new { self.write_template() } else { Ok(()) };
-        let (conn, on_disk, frames) =
-            match written.and_then(|()| self.fill_file(memory, entry.created_at)) {
-                Ok(filled) => filled,
-                Err(err) => {
-                    if is_new {
-                        self.remove_unborn();
-                    }
-                    return Err(err);
-                }
-            };
-        removals.remove(&self.key);
-        drop(removals);
-        self.on_disk = Some(on_disk);
-        self.conn = Some(conn);
+    /// Goes on with a database that nobody has written to.
+    pub(super) fn reopen_unwritten(&mut self) -> Result<(), StoreError> {
+        let database = Database::new(self.template.clone());
+        let (wal, capture) = (WalBuffer::default(), WalCapture::default());
+        self.opened = connection::open(database, wal, capture, &self.containment)?;
+        self.created_at = None;
         self.query_only = false;
-        Ok(frames)
+        Ok(())
     }
 
-    /// Copies the database in memory into the file, which holds the template, through its WAL.
-    /// Returns the number of frames there.
-    fn fill_file(
-        &self,
-        memory: &Connection,
-        created_at: Timestamp,
-    ) -> Result<(Connection, OnDisk, u32), StoreError> {
-        let wal = WalBuffer::default();
-        let (mut conn, wal_frames) = connection::open_file(&self.path, &wal, &self.containment)?;
-        self.containment.as_store(|| connection::copy(memory, &mut conn))?;
-        let frames = wal_frames.take();
-        let frames = frames.ok_or_else(|| StoreError::ForeignFile { path: self.path.clone() })?;
-        let capture = WalCapture::default();
-        Ok((conn, OnDisk { created_at, wal, wal_frames, capture }, frames))
-    }
-
-    /// Removes the file of an object that could not be created, so that the next wake need not ask the
-    /// catalog whose it is. A file that cannot be removed now is removed then.
-    fn remove_unborn(&self) {
-        if let Err(err) = self.store.disk.remove(&self.path) {
-            warn!(key = %self.key, error = &err as &dyn std::error::Error, "the file of an object that was not created stays");
+    /// Makes the file of an object that has none. Everything it lacks must be durable.
+    ///
+    /// If the file of a deleted object of this name is still there, the new one takes it over.
+    pub(super) fn make_file(&self) -> Result<(), StoreError> {
+        let failed = |source| StoreError::of_file("create", &self.path, source);
+        let mut removals = self.store.ledger.removals();
+        let file = self.create_with_folder().map_err(failed)?;
+        let image = self.template.image();
+        let filled = file.lock().and_then(|()| file.write_at(image, 0));
+        filled.and_then(|()| file.set_len(image.len() as u64)).map_err(failed)?;
+        if let Some(removal) = removals.remove(&self.key) {
+            self.store.ledger.note_backfilled(removal.oldest);
         }
+        self.opened.database.move_to(file);
+        Ok(())
     }
 
-    fn write_template(&self) -> Result<(), StoreError> {
+    fn create_with_folder(&self) -> io::Result<Box<dyn DiskFile>> {
         let disk = &self.store.disk;
-        let failed = |source| StoreError::Io { action: "create", path: self.path.clone(), source };
-        let file = match disk.create(&self.path) {
+        match disk.create(&self.path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
-                let folder = self.path.parent().unwrap_or(self.store.folder.root());
-                disk.create_folder(folder).and_then(|()| disk.create(&self.path))
+                disk.create_folder(self.path.parent().unwrap_or(self.store.folder.root()))?;
+                disk.create(&self.path)
             }
             result => result,
-        };
-        let image = self.template.file_image();
-        let write = |file: Box<dyn DiskFile>| {
-            file.write_at(image, 0)?;
-            file.set_len(image.len() as u64)
-        };
-        file.and_then(write).map_err(failed)
+        }
     }
+}
+
+/// All pages of a template as frames, and behind them the newer ones in `frames`.
+pub(super) fn frames_with_template(image: &[u8], frames: &[u8]) -> Vec<u8> {
+    let page_bytes = PAGE_BYTES as usize;
+    let frame_bytes = FRAME_HEADER_BYTES + page_bytes;
+    let newer = |number: &[u8; 4]| frames.chunks_exact(frame_bytes).any(|it| it[..4] == *number);
+    let mut all = Vec::with_capacity(image.len() / page_bytes * frame_bytes + frames.len());
+    for (number, page) in (1_u32..).zip(image.chunks_exact(page_bytes)) {
+        let number = number.to_be_bytes();
+        if !newer(&number) {
+            all.extend_from_slice(&number);
+            all.extend_from_slice(&[0; FRAME_HEADER_BYTES - 4]);
+            all.extend_from_slice(page);
+        }
+    }
+    all.extend_from_slice(frames);
+    all
 }

@@ -4,6 +4,7 @@
 //! start cleans what the journal names, and the wake that finds anything else deletes it, so that
 //! starting costs the same with a million objects.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +12,15 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 use tracing::warn;
 
-use super::connection;
+use super::connection::{self, Opened};
 use super::containment::Containment;
-use super::{Access, ObjectFile, OnDisk, WalBuffer};
+use super::vfs::{Database, WalBuffer};
+use super::wal_capture::WalCapture;
+use super::{Access, ObjectFile};
 use crate::catalog::CatalogEntry;
 use crate::clock::Timestamp;
 use crate::commit_log::Position;
+use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::key::Key;
 use crate::ledger::LeftOpen;
@@ -29,29 +33,23 @@ pub(crate) fn open(
     key: &Key,
     template: &Arc<Template>,
 ) -> Result<ObjectFile, StoreError> {
-    let opening = Opening {
-        store,
-        key,
-        template,
-        path: store.folder.object_path(key),
-        containment: containment_for(store),
-    };
+    let opening = Opening::new(store, key, template);
+    if let Some(left) = store.ledger.take_left_open(key) {
+        let opened = opening.open_left(&left);
+        if opened.is_err() {
+            store.ledger.leave_open(key.clone(), left);
+        }
+        return opened;
+    }
     // The file of a deleted object stays until the deletion is durable.
     let is_deleted = store.ledger.removals().contains_key(key);
-    if !is_deleted && opening.path.exists() {
-        let left = store.ledger.take_left_open(key);
-        match opening.open_file(left.as_ref()) {
-            Ok(Some(object)) => return Ok(object),
-            Ok(None) => {}
-            Err(err) => {
-                if let Some(left) = left {
-                    store.ledger.leave_open(key.clone(), left);
-                }
-                return Err(err);
-            }
-        }
+    if !is_deleted
+        && let Some(file) = opening.find_file()?
+        && let Some(object) = opening.open_file(file)?
+    {
+        return Ok(object);
     }
-    opening.open_memory()
+    opening.open_unwritten()
 }
 
 /// Backfills an object that was closed without it. Its last position must be durable.
@@ -60,13 +58,7 @@ pub(crate) fn backfill_left_open(
     key: &Key,
     left: &LeftOpen,
 ) -> Result<(), StoreError> {
-    let path = store.folder.object_path(key);
-    let containment = containment_for(store);
-    let (conn, _) = connection::open_file(&path, &wal_of(left), &containment)?;
-    containment.as_store(|| conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))?;
-    drop(conn);
-    store.ledger.note_backfilled(left.oldest);
-    Ok(())
+    Opening::new(store, key, &left.template).open_left(left)?.backfill()
 }
 
 struct Opening<'a> {
@@ -86,45 +78,81 @@ struct Identity {
     versions: String,
 }
 
-impl Opening<'_> {
+impl<'a> Opening<'a> {
+    fn new(store: &'a Arc<StoreShared>, key: &'a Key, template: &'a Arc<Template>) -> Opening<'a> {
+        let path = store.folder.object_path(key);
+        // A value that does not fit into a transaction need not be built first.
+        let value_bytes_max = store.transaction_bytes_max;
+        let clock = Arc::clone(&store.clock);
+        let containment = Containment::new(clock, store.sql_time_max, value_bytes_max);
+        Opening { store, key, template, path, containment }
+    }
+
+    /// The object's file, if there is one.
+    fn find_file(&self) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
+        let failed = |source| StoreError::of_file("open", &self.path, source);
+        match self.store.disk.open(&self.path) {
+            Ok(file) => file.lock().map_err(failed).map(|()| Some(file)),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(err) => {
+                let is_read_only = err.kind() == io::ErrorKind::ReadOnlyFilesystem;
+                let err = failed(err);
+                // One file that cannot be read is one object's trouble, this is everybody's.
+                if is_read_only {
+                    self.store.stop_if_failing(self.key, &err);
+                }
+                Err(err)
+            }
+        }
+    }
+
+    /// Opens an object that was closed with pages in its WAL.
+    fn open_left(&self, left: &LeftOpen) -> Result<ObjectFile, StoreError> {
+        let foreign = || StoreError::ForeignFile { path: self.path.clone() };
+        let database = if left.has_file {
+            Database::in_file(self.find_file()?.ok_or_else(foreign)?)
+        } else {
+            Database::new(Arc::clone(&left.template))
+        };
+        // A COMMIT that failed may have left frames behind the last captured transaction that SQLite
+        // would take for another.
+        left.wal.cut(left.capture.bytes(PAGE_BYTES));
+        let opened = connection::open(database, left.wal.clone(), left.capture, &self.containment)?;
+        let identity = self.read_identity(&opened.conn)?.ok_or_else(foreign)?;
+        let mut object = self.object(opened, Some(identity.created_at), identity.generation);
+        object.newest = left.newest;
+        object.oldest = Some(left.oldest);
+        self.bring_up_to_date(object, &identity)
+    }
+
     /// Opens the object's file; `None` if it turns out to be nobody's, and is gone.
-    fn open_file(&self, left: Option<&LeftOpen>) -> Result<Option<ObjectFile>, StoreError> {
-        let wal = left.map(wal_of).unwrap_or_default();
-        let opened = connection::open_file(&self.path, &wal, &self.containment)
-            .and_then(|(conn, frames)| Ok((self.read_identity(&conn)?, conn, frames)));
-        let (identity, conn, frames) = match opened {
-            Ok((Some(identity), conn, frames)) => (identity, conn, frames),
-            Ok((None, conn, _)) => {
-                drop(conn);
-                if left.is_some() || self.is_known()? {
+    fn open_file(&self, file: Box<dyn DiskFile>) -> Result<Option<ObjectFile>, StoreError> {
+        let (wal, capture) = (WalBuffer::default(), WalCapture::default());
+        let opened = connection::open(Database::in_file(file), wal, capture, &self.containment)
+            .and_then(|opened| Ok((self.read_identity(&opened.conn)?, opened)));
+        match opened {
+            Ok((Some(identity), opened)) => {
+                let object = self.object(opened, Some(identity.created_at), identity.generation);
+                self.bring_up_to_date(object, &identity).map(Some)
+            }
+            Ok((None, opened)) => {
+                drop(opened);
+                if self.is_known()? {
                     return Err(StoreError::ForeignFile { path: self.path.clone() });
                 }
                 self.remove_orphan()?;
-                return Ok(None);
+                Ok(None)
             }
-            Err(err) if is_unreadable(&err) && left.is_none() && !self.is_known()? => {
+            Err(err) if is_unreadable(&err) && !self.is_known()? => {
                 self.remove_orphan()?;
-                return Ok(None);
+                Ok(None)
             }
-            Err(err) => return Err(err.into()),
-        };
-        if identity.kind != self.key.kind() || identity.id != self.key.id() {
-            return Err(StoreError::ForeignFile { path: self.path.clone() });
+            Err(err) => Err(err.into()),
         }
-        let mut object = self.object(conn, identity.generation);
-        let capture = left.map(|left| left.capture).unwrap_or_default();
-        let created_at = identity.created_at;
-        object.on_disk = Some(OnDisk { created_at, wal, wal_frames: frames, capture });
-        object.newest = left.map(|left| left.newest).unwrap_or_default();
-        object.oldest = left.map(|left| left.oldest);
-        if identity.versions != self.template.versions() {
-            self.migrate(&mut object, &identity)?;
-        }
-        Ok(Some(object))
     }
 
     /// Opens the object as one that nobody has written to.
-    fn open_memory(&self) -> Result<ObjectFile, StoreError> {
+    fn open_unwritten(&self) -> Result<ObjectFile, StoreError> {
         // The ledger first: it forgets a deletion only after the catalog has it.
         let reset = self.store.ledger.reset_of(self.key);
         let (generation, newest) = match reset {
@@ -132,24 +160,26 @@ impl Opening<'_> {
             None => (self.store.catalog.resets(self.key)?, Position::ZERO),
         };
         if reset.is_none() && self.store.catalog.get_as_of_now(self.key)?.is_some() {
-            let source = std::io::ErrorKind::NotFound.into();
+            let source = io::ErrorKind::NotFound.into();
             return Err(StoreError::Io { action: "find", path: self.path.clone(), source });
         }
-        let conn = connection::open_memory(self.template, &self.containment)?;
-        let mut object = self.object(conn, generation);
+        let database = Database::new(Arc::clone(self.template));
+        let (wal, capture) = (WalBuffer::default(), WalCapture::default());
+        let opened = connection::open(database, wal, capture, &self.containment)?;
+        let mut object = self.object(opened, None, generation);
         object.newest = newest;
         Ok(object)
     }
 
-    fn object(&self, conn: Connection, generation: u64) -> ObjectFile {
+    fn object(&self, opened: Opened, created_at: Option<Timestamp>, generation: u64) -> ObjectFile {
         ObjectFile {
             store: Arc::clone(self.store),
             key: self.key.clone(),
             path: self.path.clone(),
             template: Arc::clone(self.template),
             containment: self.containment.clone(),
-            conn: Some(conn),
-            on_disk: None,
+            opened,
+            created_at,
             generation,
             epoch: self.store.epoch(self.key, generation),
             newest: Position::ZERO,
@@ -160,8 +190,23 @@ impl Opening<'_> {
         }
     }
 
-    /// `None` if no transaction of an object ever reached the file: it is a bare template whose first
-    /// transaction was lost with the process that made it.
+    /// Checks that the file is the object's, and migrates what an older program wrote.
+    fn bring_up_to_date(
+        &self,
+        mut object: ObjectFile,
+        identity: &Identity,
+    ) -> Result<ObjectFile, StoreError> {
+        if identity.kind != self.key.kind() || identity.id != self.key.id() {
+            return Err(StoreError::ForeignFile { path: self.path.clone() });
+        }
+        if identity.versions != self.template.versions() {
+            self.migrate(&mut object, identity)?;
+        }
+        Ok(object)
+    }
+
+    /// `None` if no transaction of an object ever reached the file: it is a bare template, whose first
+    /// transaction a loss of power in mode `os` took from the journal.
     fn read_identity(&self, conn: &Connection) -> rusqlite::Result<Option<Identity>> {
         let sql = format!(
             "SELECT kind, id, generation, created_ms, {VERSIONS_EXPRESSION} FROM dormouse_object"
@@ -234,19 +279,6 @@ impl Opening<'_> {
             source,
         })
     }
-}
-
-fn containment_for(store: &StoreShared) -> Containment {
-    // A value that does not fit into a transaction need not be built first.
-    let value_bytes_max = store.transaction_bytes_max;
-    Containment::new(Arc::clone(&store.clock), store.sql_time_max, value_bytes_max)
-}
-
-/// The WAL of an object that was closed without a backfill, up to its last captured transaction: a
-/// COMMIT that failed may have left frames behind it that SQLite would take for a transaction.
-fn wal_of(left: &LeftOpen) -> WalBuffer {
-    left.wal.cut(left.capture.bytes(PAGE_BYTES));
-    left.wal.clone()
 }
 
 fn is_unreadable(err: &rusqlite::Error) -> bool {

@@ -92,19 +92,22 @@ fn what_is_not_durable_is_not_backfilled() {
     let dir = tempfile::tempdir().unwrap();
     let log = Arc::new(HeldLog::new());
     let store = Store::open_with_log(options(dir.path()).0, Arc::clone(&log) as _).unwrap();
-    let template = tally();
-    let mut object = store.open_object(&key("a"), &template).unwrap();
+    let mut object = store.open_object(&key("a"), &tally()).unwrap();
     add(&mut object, 1).unwrap();
     add(&mut object, 2).unwrap();
 
     log.release_next().unwrap();
     assert!(matches!(object.backfill(), Err(StoreError::NotDurable)));
-    assert_eq!(fs::read(object.path()).unwrap(), template.file_image());
+    assert!(!object.path().exists());
 
     log.release_all();
     object.backfill().unwrap();
-    assert_ne!(fs::read(object.path()).unwrap(), template.file_image());
+    let backfilled = fs::read(object.path()).unwrap();
     assert_eq!(store.stats().objects_to_backfill, 0);
+
+    add(&mut object, 3).unwrap();
+    assert!(matches!(object.backfill(), Err(StoreError::NotDurable)));
+    assert_eq!(fs::read(object.path()).unwrap(), backfilled);
 }
 
 #[test]

@@ -5,20 +5,29 @@
 //! back without a copy. It holds at most what was committed since the last backfill; all buffers
 //! together hold at most what the journal's segments hold.
 //!
+//! A new object's database is its kind's template, in memory, until its first backfill makes the file
+//! and moves in what the WAL has: the connection stays the same.
+//!
 //! # Invariants
 //!
 //! * **Only the database is on disk.** To SQLite no other file exists, so a `-wal` or a `-journal`
 //!   that somebody left beside a database is never opened.
-//! * A WAL is opened only while [`offer`] runs: by the connection that it was made for.
+//! * A connection gets the files that are offered while [`offer`] runs, and no other.
+//! * A template is never written to.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::io;
 use std::ptr;
 use std::slice;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::ffi;
+
+use crate::disk::DiskFile;
+use crate::error::is_full;
+use crate::template::Template;
 
 /// The name under which SQLite knows it.
 pub(super) const NAME: &CStr = c"dormouse";
@@ -49,17 +58,13 @@ impl WalBuffer {
     }
 
     /// Fills `buffer` from `offset` on, as far as there are bytes. Returns how many there were.
-    fn read(&self, buffer: &mut [u8], offset: usize) -> usize {
-        let bytes = self.0.lock();
-        let found = bytes.get(offset..).unwrap_or_default();
-        let len = found.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&found[..len]);
-        buffer[len..].fill(0);
-        len
+    fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
+        copy_from(&self.0.lock(), buffer, offset)
     }
 
-    fn write(&self, written: &[u8], offset: usize) {
+    fn write(&self, written: &[u8], offset: u64) -> io::Result<()> {
         let mut bytes = self.0.lock();
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let end = offset + written.len();
         if end > bytes.len() {
             if end > bytes.capacity() {
@@ -70,68 +75,144 @@ impl WalBuffer {
             bytes.resize(end, 0);
         }
         bytes[offset..end].copy_from_slice(written);
+        Ok(())
     }
 }
 
-thread_local! {
-    /// The WAL that a connection opened on this thread gets.
-    static OFFERED: RefCell<Option<WalBuffer>> = const { RefCell::new(None) };
+/// The database of one object: a file, or its kind's template as long as there is none.
+#[derive(Clone, Debug)]
+pub(crate) struct Database(Arc<DatabaseParts>);
+
+#[derive(Debug)]
+struct DatabaseParts {
+    /// What is read while there is no file.
+    template: Option<Arc<Template>>,
+    file: OnceLock<Box<dyn DiskFile>>,
 }
 
-/// Runs `open`, which opens a connection and makes it read, so that its WAL is `wal`.
-pub(super) fn offer<T>(wal: &WalBuffer, open: impl FnOnce() -> T) -> T {
+impl Database {
+    /// A database that has no file.
+    pub(crate) fn new(template: Arc<Template>) -> Database {
+        Database(Arc::new(DatabaseParts { template: Some(template), file: OnceLock::new() }))
+    }
+
+    /// The database in a file.
+    pub(crate) fn in_file(file: Box<dyn DiskFile>) -> Database {
+        Database(Arc::new(DatabaseParts { template: None, file: OnceLock::from(file) }))
+    }
+
+    /// Whether it has a file.
+    pub(crate) fn has_file(&self) -> bool {
+        self.0.file.get().is_some()
+    }
+
+    /// Goes on in a file, which holds the template.
+    pub(crate) fn move_to(&self, file: Box<dyn DiskFile>) {
+        // One that has a file already stays there.
+        let _stays = self.0.file.set(file);
+    }
+
+    /// The bytes that are read while there is no file.
+    fn image(&self) -> &[u8] {
+        self.0.template.as_ref().map_or(&[], |template| template.image())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.0.file.get().map_or(Ok(self.image().len() as u64), |file| file.len())
+    }
+
+    fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let Some(file) = self.0.file.get() else {
+            return Ok(copy_from(self.image(), buffer, offset));
+        };
+        match file.read_at(buffer, offset) {
+            Ok(()) => Ok(buffer.len()),
+            Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => {
+                let found =
+                    usize::try_from(file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let found = found.min(buffer.len());
+                file.read_at(&mut buffer[..found], offset)?;
+                buffer[found..].fill(0);
+                Ok(found)
+            }
+            Err(err) => Err(err),
+        }
+    }
+
+    /// The file, to write to.
+    fn file(&self) -> io::Result<&dyn DiskFile> {
+        let missing = || io::Error::other("a template is not written to");
+        self.0.file.get().map(|file| &**file).ok_or_else(missing)
+    }
+}
+
+/// Fills `buffer` from `offset` of `bytes` on, with zeros behind their end. Returns how many there were.
+fn copy_from(bytes: &[u8], buffer: &mut [u8], offset: u64) -> usize {
+    let found = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..));
+    let found = found.unwrap_or_default();
+    let len = found.len().min(buffer.len());
+    buffer[..len].copy_from_slice(&found[..len]);
+    buffer[len..].fill(0);
+    len
+}
+
+/// What SQLite opens on this thread.
+#[derive(Debug, Default)]
+struct Offered {
+    database: Option<Database>,
+    wal: Option<WalBuffer>,
+}
+
+thread_local! {
+    static OFFERED: RefCell<Offered> = RefCell::default();
+}
+
+/// Runs `open`, which opens a connection and makes it read, so that these are its files.
+pub(super) fn offer<T>(database: &Database, wal: &WalBuffer, open: impl FnOnce() -> T) -> T {
     struct Withdraw;
     impl Drop for Withdraw {
         fn drop(&mut self) {
             OFFERED.take();
         }
     }
-    OFFERED.replace(Some(wal.clone()));
+    OFFERED.replace(Offered { database: Some(database.clone()), wal: Some(wal.clone()) });
     let _withdraw = Withdraw;
     open()
 }
-
-/// The VFS that opens databases.
-struct Machine(*mut ffi::sqlite3_vfs);
-
-// SAFETY: SQLite's own VFS is made for use by all threads, and it is never unregistered.
-#[expect(unsafe_code, reason = "a pointer to what SQLite shares among threads")]
-unsafe impl Send for Machine {}
-// SAFETY: as above; the pointer is only read.
-#[expect(unsafe_code, reason = "a pointer to what SQLite shares among threads")]
-unsafe impl Sync for Machine {}
-
-static MACHINE: OnceLock<Machine> = OnceLock::new();
 
 /// Tells SQLite of it. If that fails, so does every opening of an object, with SQLite's own words.
 #[expect(unsafe_code, reason = "rusqlite has no VFS")]
 pub(super) fn register() {
     // SAFETY: finds SQLite's default VFS, which lives as long as the process; null if there is none.
     let machine = unsafe { ffi::sqlite3_vfs_find(ptr::null()) };
-    // SAFETY: it is null or points to a VFS that nobody changes.
+    // SAFETY: it is null or points to a VFS that nobody changes. What is not replaced here, such as its
+    // clock and its source of random bytes, knows nothing of files.
     let Some(mut vfs) = (unsafe { machine.as_ref() }).copied() else { return };
-    if MACHINE.set(Machine(machine)).is_err() {
-        return;
-    }
     vfs.zName = NAME.as_ptr();
     vfs.pNext = ptr::null_mut();
-    vfs.szOsFile = vfs.szOsFile.max(FILE_BYTES);
+    vfs.szOsFile = FILE_BYTES;
     vfs.xOpen = Some(open);
     vfs.xDelete = Some(delete);
     vfs.xAccess = Some(access);
+    vfs.xFullPathname = Some(full_pathname);
     // SAFETY: SQLite keeps the pointer for as long as the process lives, and so does a leaked box.
     unsafe { ffi::sqlite3_vfs_register(Box::leak(Box::new(vfs)), 0) };
 }
 
-/// An open WAL, as SQLite sees it: the memory is SQLite's, of at least [`FILE_BYTES`].
+/// An open file, as SQLite sees it: the memory is SQLite's, of [`FILE_BYTES`].
 #[repr(C)]
-struct WalFile {
+struct OpenFile {
     base: ffi::sqlite3_file,
-    wal: WalBuffer,
+    file: ObjectPart,
+}
+
+enum ObjectPart {
+    Database(Database),
+    Wal(WalBuffer),
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "some tens")]
-const FILE_BYTES: c_int = size_of::<WalFile>() as c_int;
+const FILE_BYTES: c_int = size_of::<OpenFile>() as c_int;
 
 static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
     iVersion: 1,
@@ -155,38 +236,55 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
     xUnfetch: None,
 };
 
-/// Opens a database on disk, or the WAL that is offered.
+/// Opens what is offered.
 #[expect(unsafe_code, reason = "SQLite calls it")]
 unsafe extern "C" fn open(
     _vfs: *mut ffi::sqlite3_vfs,
-    name: ffi::sqlite3_filename,
+    _name: ffi::sqlite3_filename,
     file: *mut ffi::sqlite3_file,
     flags: c_int,
     out_flags: *mut c_int,
 ) -> c_int {
-    if flags & ffi::SQLITE_OPEN_WAL == 0 {
-        let Some(Machine(machine)) = MACHINE.get() else { return ffi::SQLITE_CANTOPEN };
-        // SAFETY: `machine` is SQLite's own VFS; the arguments are those that SQLite made for it, and
-        // `file` has at least as many bytes as it asks for.
-        return unsafe {
-            match (**machine).xOpen {
-                Some(open) => open(*machine, name, file, flags, out_flags),
-                None => ffi::SQLITE_CANTOPEN,
-            }
-        };
-    }
+    let part = OFFERED.with_borrow_mut(|offered| {
+        if flags & ffi::SQLITE_OPEN_MAIN_DB != 0 {
+            offered.database.take().map(ObjectPart::Database)
+        } else if flags & ffi::SQLITE_OPEN_WAL != 0 {
+            offered.wal.take().map(ObjectPart::Wal)
+        } else {
+            None
+        }
+    });
     // SAFETY: SQLite gives `szOsFile` bytes for the file, and an integer or null for the flags. A
     // file whose methods are null is not closed.
     unsafe {
         (*file).pMethods = ptr::null();
-        let Some(wal) = OFFERED.take() else { return ffi::SQLITE_CANTOPEN };
+        let Some(part) = part else { return ffi::SQLITE_CANTOPEN };
         let base = ffi::sqlite3_file { pMethods: &raw const METHODS };
-        file.cast::<WalFile>().write(WalFile { base, wal });
+        file.cast::<OpenFile>().write(OpenFile { base, file: part });
         if let Some(out_flags) = out_flags.as_mut() {
             *out_flags = flags;
         }
     }
     ffi::SQLITE_OK
+}
+
+/// Names mean nothing here.
+#[expect(unsafe_code, reason = "SQLite calls it")]
+unsafe extern "C" fn full_pathname(
+    _: *mut ffi::sqlite3_vfs,
+    name: *const c_char,
+    len: c_int,
+    full: *mut c_char,
+) -> c_int {
+    // SAFETY: SQLite gives a string that ends with a zero, which nobody changes.
+    let name = unsafe { CStr::from_ptr(name) }.to_bytes_with_nul();
+    if usize::try_from(len).is_ok_and(|len| name.len() <= len) {
+        // SAFETY: `full` has `len` bytes, which are no part of the name.
+        unsafe { ptr::copy_nonoverlapping(name.as_ptr().cast(), full, name.len()) };
+        ffi::SQLITE_OK
+    } else {
+        ffi::SQLITE_CANTOPEN
+    }
 }
 
 /// Nothing but databases exists, and those are not SQLite's to remove.
@@ -211,7 +309,7 @@ unsafe extern "C" fn access(
 #[expect(unsafe_code, reason = "SQLite calls it")]
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
     // SAFETY: `file` was filled by `open`, and SQLite closes it once.
-    unsafe { ptr::drop_in_place(file.cast::<WalFile>()) };
+    unsafe { ptr::drop_in_place(file.cast::<OpenFile>()) };
     ffi::SQLITE_OK
 }
 
@@ -222,14 +320,21 @@ unsafe extern "C" fn read(
     len: c_int,
     offset: ffi::sqlite3_int64,
 ) -> c_int {
-    let (Ok(len), Ok(offset)) = (usize::try_from(len), usize::try_from(offset)) else {
+    let (Ok(len), Ok(offset)) = (usize::try_from(len), u64::try_from(offset)) else {
         return ffi::SQLITE_IOERR_READ;
     };
     // SAFETY: `buffer` has `len` bytes, which SQLite lets be written and nobody else uses.
     let buffer = unsafe { slice::from_raw_parts_mut(buffer.cast::<u8>(), len) };
     // SAFETY: SQLite calls this for an open file.
-    let found = unsafe { wal_of(file) }.read(buffer, offset);
-    if found == len { ffi::SQLITE_OK } else { ffi::SQLITE_IOERR_SHORT_READ }
+    let found = match unsafe { part_of(file) } {
+        ObjectPart::Database(database) => database.read(buffer, offset),
+        ObjectPart::Wal(wal) => Ok(wal.read(buffer, offset)),
+    };
+    match found {
+        Ok(found) if found == len => ffi::SQLITE_OK,
+        Ok(_) => ffi::SQLITE_IOERR_SHORT_READ,
+        Err(_) => ffi::SQLITE_IOERR_READ,
+    }
 }
 
 #[expect(unsafe_code, reason = "SQLite calls it")]
@@ -239,25 +344,45 @@ unsafe extern "C" fn write(
     len: c_int,
     offset: ffi::sqlite3_int64,
 ) -> c_int {
-    let (Ok(len), Ok(offset)) = (usize::try_from(len), usize::try_from(offset)) else {
+    let (Ok(len), Ok(offset)) = (usize::try_from(len), u64::try_from(offset)) else {
         return ffi::SQLITE_IOERR_WRITE;
     };
     // SAFETY: `bytes` has `len` bytes that nobody writes during the call.
     let bytes = unsafe { slice::from_raw_parts(bytes.cast::<u8>(), len) };
     // SAFETY: SQLite calls this for an open file.
-    unsafe { wal_of(file) }.write(bytes, offset);
-    ffi::SQLITE_OK
+    let written = match unsafe { part_of(file) } {
+        ObjectPart::Database(database) => {
+            database.file().and_then(|file| file.write_at(bytes, offset))
+        }
+        ObjectPart::Wal(wal) => wal.write(bytes, offset),
+    };
+    code_of(&written, ffi::SQLITE_IOERR_WRITE)
 }
 
 #[expect(unsafe_code, reason = "SQLite calls it")]
 unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, len: ffi::sqlite3_int64) -> c_int {
     let Ok(len) = u64::try_from(len) else { return ffi::SQLITE_IOERR_TRUNCATE };
     // SAFETY: SQLite calls this for an open file.
-    unsafe { wal_of(file) }.cut(len);
-    ffi::SQLITE_OK
+    let cut = match unsafe { part_of(file) } {
+        ObjectPart::Database(database) => database.file().and_then(|file| file.set_len(len)),
+        ObjectPart::Wal(wal) => {
+            wal.cut(len);
+            Ok(())
+        }
+    };
+    code_of(&cut, ffi::SQLITE_IOERR_TRUNCATE)
 }
 
-/// Memory cannot be synced, and need not be.
+/// What SQLite is told of a write: that the disk is full, or `failed`.
+fn code_of(done: &io::Result<()>, failed: c_int) -> c_int {
+    match done {
+        Ok(()) => ffi::SQLITE_OK,
+        Err(err) if is_full(err) => ffi::SQLITE_FULL,
+        Err(_) => failed,
+    }
+}
+
+/// Every sync of the store is its own.
 #[expect(unsafe_code, reason = "SQLite calls it")]
 unsafe extern "C" fn sync(_: *mut ffi::sqlite3_file, _: c_int) -> c_int {
     ffi::SQLITE_OK
@@ -269,14 +394,19 @@ unsafe extern "C" fn file_size(
     size: *mut ffi::sqlite3_int64,
 ) -> c_int {
     // SAFETY: SQLite calls this for an open file.
-    let len = unsafe { wal_of(file) }.bytes().len();
-    let Ok(len) = ffi::sqlite3_int64::try_from(len) else { return ffi::SQLITE_IOERR_FSTAT };
+    let len = match unsafe { part_of(file) } {
+        ObjectPart::Database(database) => database.len(),
+        ObjectPart::Wal(wal) => Ok(wal.bytes().len() as u64),
+    };
+    let Ok(Ok(len)) = len.map(ffi::sqlite3_int64::try_from) else {
+        return ffi::SQLITE_IOERR_FSTAT;
+    };
     // SAFETY: SQLite gives a pointer to an integer of its own.
     unsafe { *size = len };
     ffi::SQLITE_OK
 }
 
-/// A WAL is locked by locking its database.
+/// Whoever opens a database locks it until it is closed.
 #[expect(unsafe_code, reason = "SQLite calls it")]
 unsafe extern "C" fn lock(_: *mut ffi::sqlite3_file, _: c_int) -> c_int {
     ffi::SQLITE_OK
@@ -305,13 +435,13 @@ unsafe extern "C" fn device_characteristics(_: *mut ffi::sqlite3_file) -> c_int 
     0
 }
 
-/// The WAL of a file that [`open`] filled.
+/// What a file is that [`open`] filled.
 ///
 /// # Safety
 ///
 /// `file` must be open.
 #[expect(unsafe_code, reason = "reads what SQLite hands back")]
-unsafe fn wal_of<'file>(file: *mut ffi::sqlite3_file) -> &'file WalBuffer {
+unsafe fn part_of<'file>(file: *mut ffi::sqlite3_file) -> &'file ObjectPart {
     // SAFETY: an open file was filled by `open`, and its owner is the one thread that calls.
-    unsafe { &(*file.cast::<WalFile>()).wal }
+    unsafe { &(*file.cast::<OpenFile>()).file }
 }

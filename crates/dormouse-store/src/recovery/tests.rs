@@ -271,17 +271,18 @@ fn nothing_acknowledged_is_lost_by_a_crash_at_any_operation() {
     let operations = dry.operations();
     assert!(outcome.was_released && operations > 150, "the work is worth it: {operations}");
     for at in 1..=operations {
-        for loss in [Loss::Nothing, Loss::Everything, Loss::Some] {
-            let dir = fast_folder();
-            let disk = FaultyDisk::new(dir.path(), at);
-            disk.plan(Fault::Crash { at });
+        // Most operations are pages that SQLite writes: neighbours differ by a page.
+        let losses = [Loss::Nothing, Loss::Everything, Loss::Some];
+        let loss = losses[usize::try_from(at).unwrap() % losses.len()];
+        let dir = fast_folder();
+        let disk = FaultyDisk::new(dir.path(), at);
+        disk.plan(Fault::Crash { at });
 
-            let outcome = run_until_fault(&disk, dir.path());
-            disk.crash(loss);
+        let outcome = run_until_fault(&disk, dir.path());
+        disk.crash(loss);
 
-            let healthy = FaultyDisk::new(dir.path(), at);
-            verify(dir.path(), &healthy, &outcome, &format!("crash at {at}, {loss:?} lost"));
-        }
+        let healthy = FaultyDisk::new(dir.path(), at);
+        verify(dir.path(), &healthy, &outcome, &format!("crash at {at}, {loss:?} lost"));
     }
 }
 

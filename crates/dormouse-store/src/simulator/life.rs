@@ -2,20 +2,25 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::model::{Entry, State};
 use super::recovery::Opened;
 use super::{Broken, Simulation};
+use crate::clock::TestClock;
 use crate::commit_log::{Position, Unavailable};
 use crate::disk::faulty::FaultyDisk;
 use crate::error::StoreError;
 use crate::harness::{entry, key};
-use crate::object_file::{Access, ObjectFile};
+use crate::object_file::{Access, BACKFILL_RETRY_AFTER, ObjectFile};
 use crate::store::Store;
 use crate::template::Template;
 
 /// After so many rounds of all the work that a full journal waits for, it must have room.
 const ROOM_TRIES_MAX: u32 = 40;
+
+/// How long a step takes.
+const STEP_TIME: Duration = Duration::from_millis(50);
 
 /// Past this many entries an object drops its older half.
 const ENTRIES_MAX: usize = 30;
@@ -27,6 +32,7 @@ pub(super) struct Life<'a, 'b> {
     // Before the store: objects are closed first.
     objects: Vec<Option<ObjectFile>>,
     store: Store,
+    clock: Arc<TestClock>,
     template: Arc<Template>,
     is_fatal: Arc<AtomicBool>,
     /// Steps for which the disk still takes no writes of the journal.
@@ -53,11 +59,11 @@ impl<'a, 'b> Life<'a, 'b> {
         disk: &'a FaultyDisk,
         opened: Opened,
     ) -> Life<'a, 'b> {
-        let Opened { store, is_fatal } = opened;
+        let Opened { store, clock, is_fatal } = opened;
         let objects = simulation.model.names.iter().map(|_| None).collect();
         let template = Arc::clone(&simulation.template);
         let (stalled_for, full_for) = (0, 0);
-        Life { simulation, disk, objects, store, template, is_fatal, stalled_for, full_for }
+        Life { simulation, disk, objects, store, clock, template, is_fatal, stalled_for, full_for }
     }
 
     /// Takes over the WALs of the process before, to break the rule that nobody does.
@@ -259,8 +265,13 @@ impl<'a, 'b> Life<'a, 'b> {
                 Err(err) => return self.excuse("open", err),
             }
             let object = self.objects[index].as_mut().expect("it was just filled");
-            let found =
-                rows(object).map_err(|err| End::Violation(format!("as it wakes: {err}")))?;
+            let found = match rows(object) {
+                Ok(found) => found,
+                Err(err) => {
+                    self.objects[index] = None;
+                    return self.excuse("read what wakes", err);
+                }
+            };
             let compared = self.simulation.model.newest_of(index).compare(found.as_deref());
             compared.map_err(|what| End::Violation(format!("as it wakes: {what}")))?;
         }
@@ -287,6 +298,7 @@ impl<'a, 'b> Life<'a, 'b> {
     fn make_room(&mut self) -> Result<(), End> {
         self.simulation.summary.refusals += 1;
         self.stalled_for = 0;
+        self.clock.advance(BACKFILL_RETRY_AFTER);
         self.write_journal()?;
         for index in 0..self.objects.len() {
             if self.open(index)?.is_some_and(|object| object.backfill_due()) {
@@ -300,6 +312,7 @@ impl<'a, 'b> Life<'a, 'b> {
 
     fn work_in_background(&mut self) -> Result<(), End> {
         let eagerness = self.simulation.plan.eagerness;
+        self.clock.advance(STEP_TIME);
         self.stalled_for = self.stalled_for.saturating_sub(1);
         self.full_for = self.full_for.saturating_sub(1);
         self.disk.set_full(self.full_for > 0);

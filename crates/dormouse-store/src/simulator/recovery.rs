@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::life::rows;
 use super::{Broken, Simulation};
 use crate::check::databases;
+use crate::clock::TestClock;
 use crate::disk::faulty::FaultyDisk;
 use crate::error::OpenError;
 use crate::harness::{fast_folder, integrity, key, options};
@@ -19,6 +20,7 @@ use crate::store::{Ground, Store};
 /// A store that is open, and whether it has given up.
 pub(super) struct Opened {
     pub store: Store,
+    pub clock: Arc<TestClock>,
     pub is_fatal: Arc<AtomicBool>,
 }
 
@@ -106,13 +108,15 @@ impl Simulation<'_> {
         let is_fatal = Arc::new(AtomicBool::new(false));
         let noted = Arc::clone(&is_fatal);
         options.on_fatal = Box::new(move |_| noted.store(true, Ordering::Relaxed));
+        let clock = Arc::new(TestClock::new());
+        options.clock = Arc::clone(&clock) as _;
         let ground = Ground {
             disk: Arc::new(disk.clone()),
             log: None,
             background: Background::ByHand,
             too_early: self.broken.and_then(|broken| broken.too_early(&self.backfills)),
         };
-        Store::open_standing_on(ground, options).map(|store| Opened { store, is_fatal })
+        Store::open_standing_on(ground, options).map(|store| Opened { store, clock, is_fatal })
     }
 
     /// Compares journal, catalog and files, before any object is opened.
