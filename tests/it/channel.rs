@@ -227,7 +227,7 @@ async fn what_is_no_message_is_answered_in_the_words_of_the_reference() {
 
 #[tokio::test]
 async fn reading_is_not_writing() {
-    let server = Server::guarded().start().await;
+    let mut server = Server::guarded().start().await;
     let token = e2e::Signer::hs256(e2e::SECRET).token_of("eve", &["read"]);
     let mut eve = server.connect(&format!("/ws/channel/a?token={token}")).await;
     eve.next_of("initial_state").await;
@@ -235,7 +235,7 @@ async fn reading_is_not_writing() {
     eve.send(&json!({"type": "message", "content": "hi"})).await;
 
     assert_eq!(eve.next_of("error").await["message"], "No write permission");
-    assert!(server.data().object_files().is_empty());
+    assert!(server.files_once_stopped().await.is_empty());
 }
 
 #[tokio::test]

@@ -42,9 +42,9 @@ async fn crowd(server: &Server) -> Vec<Member> {
     members
 }
 
-/// How many shards have a file.
-fn shards_stored(server: &Server) -> usize {
-    let files = server.data().object_files();
+/// Stops the server; gives how many shards exist.
+async fn shards_stored(server: &mut Server) -> usize {
+    let files = server.files_once_stopped().await;
     files.iter().filter(|path| path.starts_with("objects/channel-shard")).count()
 }
 
@@ -78,9 +78,8 @@ async fn next_message(member: &mut Member) -> Value {
 #[tokio::test]
 async fn everybody_sees_the_same_messages_in_the_same_order() {
     let folder = Folder::new();
-    let server = Server::guarded().flag("--config", settings(&folder, 3)).start().await;
+    let mut server = Server::guarded().flag("--config", settings(&folder, 3)).start().await;
     let mut members = crowd(&server).await;
-    assert_eq!(shards_stored(&server), 3);
 
     for round in 0..5 {
         for (member, user) in members.iter_mut().zip(USERS) {
@@ -104,6 +103,7 @@ async fn everybody_sees_the_same_messages_in_the_same_order() {
     let stored = history(&server).await;
     let newest: Vec<&Value> = seen[0].iter().rev().collect();
     assert_eq!(stored.iter().take(newest.len()).collect::<Vec<_>>(), newest);
+    assert_eq!(shards_stored(&mut server).await, 3);
 }
 
 #[tokio::test]

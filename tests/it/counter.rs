@@ -234,7 +234,7 @@ async fn values_end_where_javascript_numbers_stop_being_exact() {
 
 #[tokio::test]
 async fn wrong_input_is_refused_with_the_field_and_changes_nothing() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
     let mut socket = server.connect("/ws/counter/a").await;
     socket.next_of("initial").await;
     let refused = [
@@ -266,7 +266,7 @@ async fn wrong_input_is_refused_with_the_field_and_changes_nothing() {
         assert!(error.message.contains(names), "{method} {input}: {error:?}");
     }
     assert_eq!(socket.ping().await["offset"], 0);
-    assert_eq!(server.data().object_files(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(server.files_once_stopped().await, Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test]

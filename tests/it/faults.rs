@@ -85,7 +85,7 @@ async fn a_refusal_without_a_write_changes_nothing_and_carries_its_data() {
 
 #[tokio::test]
 async fn a_failing_first_mutation_creates_no_object() {
-    let server = misbehaving().start().await;
+    let mut server = misbehaving().start().await;
     let mut socket = server.connect("/ws/faulty/f").await;
     socket.next_of("initial").await;
 
@@ -94,8 +94,8 @@ async fn a_failing_first_mutation_creates_no_object() {
     }
 
     assert_eq!(call(&server, "get", json!({})).await.data(), &json!({"value": 0}));
-    assert_eq!(server.data().object_files(), Vec::<std::path::PathBuf>::new());
     assert_eq!(socket.ping().await["offset"], 0);
+    assert_eq!(server.files_once_stopped().await, Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test]

@@ -41,12 +41,12 @@ async fn an_odd_id_names_an_object_like_any_other() {
 
 #[tokio::test]
 async fn file_names_never_contain_anything_of_an_id() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
     for id in ["passwd", "../passwd", "pass\\wd"] {
         server.mutate("counter.increment", json!({"name": id})).await.data();
     }
 
-    let files = server.data().object_files();
+    let files = server.files_once_stopped().await;
 
     assert!(!files.is_empty());
     for file in files {
@@ -59,7 +59,7 @@ async fn file_names_never_contain_anything_of_an_id() {
 
 #[tokio::test]
 async fn ids_that_are_not_allowed_are_refused_everywhere_with_a_reason() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
     let (too_long, long_emoji) = ("x".repeat(257), "🦔".repeat(257));
     let refused = ["", "\0", "a\nb", "\u{7f}", "\u{85}", &too_long, &long_emoji];
 
@@ -74,7 +74,7 @@ async fn ids_that_are_not_allowed_are_refused_everywhere_with_a_reason() {
         assert_eq!((shaken.status, fetched.status), (400, 400), "{id:?}: {shaken:?}");
         assert!(shaken.json()["error"]["message"].is_string());
     }
-    assert_eq!(server.data().object_files(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(server.files_once_stopped().await, Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test]

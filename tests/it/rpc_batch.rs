@@ -140,7 +140,7 @@ async fn a_hundred_calls_are_taken_and_one_more_is_refused_as_a_whole() {
 
 #[tokio::test]
 async fn inputs_that_are_no_json_object_fail_every_call() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
 
     for (body, code) in
         [("{", "PARSE_ERROR"), ("[{\"name\":\"a\"}]", "BAD_REQUEST"), ("7", "BAD_REQUEST")]
@@ -151,7 +151,7 @@ async fn inputs_that_are_no_json_object_fail_every_call() {
         assert_eq!((status, envelopes.len()), (400, 2), "{body}");
         assert!(envelopes.iter().all(|envelope| envelope.error().code == code), "{body}");
     }
-    assert_eq!(server.data().object_files(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(server.files_once_stopped().await, Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test]

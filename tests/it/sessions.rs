@@ -182,7 +182,7 @@ async fn the_end_of_a_socket_wakes_only_who_wants_to_hear_of_it() {
 
 #[tokio::test]
 async fn sockets_that_come_and_go_create_no_object() {
-    let server = lobbies().start().await;
+    let mut server = lobbies().start().await;
     let (mut ann, _) = connect(&server, "/ws/lobby/l", "ann").await;
     enter(&mut ann, &["t"], "coat").await;
     look(&mut ann).await;
@@ -192,7 +192,7 @@ async fn sockets_that_come_and_go_create_no_object() {
 
     // What bob asks comes after the end of ann's socket, in the object's queue.
     assert_eq!(look(&mut bob).await["tagged"], json!([]));
-    assert!(server.data().object_files().is_empty());
+    assert!(server.files_once_stopped().await.is_empty());
 }
 
 #[tokio::test]

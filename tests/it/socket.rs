@@ -221,7 +221,7 @@ async fn a_call_that_fails_says_why_and_the_socket_stays() {
 
 #[tokio::test]
 async fn what_is_no_message_is_answered_by_an_error_and_changes_nothing() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
     let mut socket = open(&server).await;
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let wrong = [
@@ -263,7 +263,7 @@ async fn what_is_no_message_is_answered_by_an_error_and_changes_nothing() {
         );
     }
     assert_eq!(socket.ping().await["offset"], 0);
-    assert_eq!(server.data().object_files(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(server.files_once_stopped().await, Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test]

@@ -166,6 +166,16 @@ impl Server {
         self.ended().await
     }
 
+    /// Ends it in good order, and gives the files of objects: by then every object that exists has one.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end well.
+    pub async fn files_once_stopped(&mut self) -> Vec<PathBuf> {
+        assert_eq!(self.terminate().await, Some(0), "{}", self.log());
+        self.data().object_files()
+    }
+
     /// Waits for its end; gives the exit code, `None` if a signal ended it.
     pub async fn ended(&mut self) -> Option<i32> {
         self.process.ended().await.code()

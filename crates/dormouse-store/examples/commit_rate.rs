@@ -38,7 +38,7 @@ fn main() -> Outcome<()> {
     let parent = std::env::args().nth(1).map_or_else(std::env::temp_dir, Into::into);
     let folder = tempfile::tempdir_in(parent)?;
     let clock = SystemClock::new();
-    let template = Arc::new(Template::build("counter", vec![COUNTER])?);
+    let template = Arc::new(Template::build("counter", vec![COUNTER], &[])?);
 
     let sync = median(&time_syncs(folder.path(), &clock)?);
     println!("fdatasync of 4 KiB                        {:>9.1} µs (median)", micros(sync));

@@ -25,7 +25,7 @@ pub(crate) const TALLY: MigrationSet = MigrationSet {
 
 /// The template of an object that keeps numbered entries.
 pub(crate) fn tally() -> Arc<Template> {
-    Arc::new(Template::build("tally", vec![TALLY]).expect("the SQL is valid"))
+    Arc::new(Template::build("tally", vec![TALLY], &[]).expect("the SQL is valid"))
 }
 
 pub(crate) fn key(id: &str) -> Key {

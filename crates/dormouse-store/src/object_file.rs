@@ -11,6 +11,7 @@
 //!   cannot be read back or appended ends the process.
 
 mod connection;
+mod connections;
 mod containment;
 mod creation;
 mod opening;
@@ -29,7 +30,7 @@ use rusqlite::{Connection, MAIN_DB, TransactionState, ffi};
 
 use self::connection::Opened;
 pub(crate) use self::connection::configure_sqlite;
-use self::containment::Containment;
+pub(crate) use self::connections::Connections;
 use self::creation::frames_with_template;
 pub(crate) use self::opening::{backfill_left_open, open};
 pub(crate) use self::vfs::WalBuffer;
@@ -69,7 +70,6 @@ pub struct ObjectFile {
     key: Key,
     path: PathBuf,
     template: Arc<Template>,
-    containment: Containment,
     opened: Opened,
     /// `None` while nobody has written to it.
     created_at: Option<Timestamp>,
@@ -80,8 +80,6 @@ pub struct ObjectFile {
     newest: Position,
     /// The oldest transaction that the database file lacks: the object's key in the ledger.
     oldest: Option<Position>,
-    /// `PRAGMA query_only`, as the connection has it.
-    query_only: bool,
     /// Row changes of the connection when the transaction began.
     changes_before: u64,
     /// The disk was full: no backfill is due before this, on the clock's monotonic time.
@@ -131,13 +129,13 @@ impl ObjectFile {
             self.may_write()?;
         }
         let query_only = access == Access::Read;
-        if query_only != self.query_only {
+        if query_only != self.opened.query_only {
             self.run_as_store(if query_only { QUERY_ONLY } else { QUERY_AND_WRITE })?;
-            self.query_only = query_only;
+            self.opened.query_only = query_only;
         }
         self.run_as_store(BEGIN)?;
         self.changes_before = self.connection().total_changes();
-        self.containment.begin();
+        self.opened.containment.begin();
         Ok(())
     }
 
@@ -154,7 +152,7 @@ impl ObjectFile {
 
     /// Whether the transaction's SQL was interrupted because it took too long.
     pub fn sql_timed_out(&self) -> bool {
-        self.containment.timed_out()
+        self.opened.containment.timed_out()
     }
 
     /// Commits the handler's transaction and hands it to the commit log.
@@ -164,7 +162,7 @@ impl ObjectFile {
     /// Nothing of the transaction is left, and none is open. With [`StoreError::Sqlite`] it is
     /// better to drop the object and to open it again.
     pub fn commit(&mut self, entry: CatalogEntry) -> Result<Commit, StoreError> {
-        self.containment.end();
+        self.opened.containment.end();
         let committed = self.try_commit(entry);
         if let Err(err) = &committed {
             self.store.stop_if_failing(&self.key, err);
@@ -197,7 +195,7 @@ impl ObjectFile {
     ///
     /// [`StoreError::Sqlite`]: drop the object and open it again.
     pub fn rollback(&mut self) -> Result<(), StoreError> {
-        self.containment.end();
+        self.opened.containment.end();
         // SQLite may have done it already.
         if !self.connection().is_autocommit() {
             self.run_as_store(ROLLBACK)?;
@@ -251,7 +249,7 @@ impl ObjectFile {
             self.make_file()?;
         }
         let conn = &self.opened.conn;
-        let is_complete = self.containment.as_store(|| {
+        let is_complete = self.opened.containment.as_store(|| {
             conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
                 .map(|busy: i64| busy == 0)
         })?;
@@ -325,13 +323,13 @@ impl ObjectFile {
     /// What SQLite's own check finds: `ok`, or what is wrong.
     #[cfg(test)]
     pub(crate) fn integrity(&self) -> rusqlite::Result<String> {
-        self.containment.as_store(|| crate::check::integrity_of(self.connection()))
+        self.opened.containment.as_store(|| crate::check::integrity_of(self.connection()))
     }
 
     fn check_before_commit(&self, entry: &CatalogEntry) -> Result<(), StoreError> {
         let conn = self.connection();
         if conn.is_autocommit() {
-            let timed_out = self.containment.timed_out();
+            let timed_out = self.opened.containment.timed_out();
             return Err(if timed_out { StoreError::SqlTimeout } else { StoreError::RolledBack });
         }
         let summary_bytes = entry.summary.as_ref().map_or(0, String::len);
@@ -381,7 +379,7 @@ impl ObjectFile {
 
     fn run_as_store(&self, sql: &str) -> rusqlite::Result<()> {
         let conn = self.connection();
-        self.containment.as_store(|| conn.prepare_cached(sql)?.execute([]).map(drop))
+        self.opened.containment.as_store(|| conn.prepare_cached(sql)?.execute([]).map(drop))
     }
 }
 

@@ -11,7 +11,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -28,7 +27,7 @@ use crate::folder::{Folder, FolderState};
 use crate::journal::{self, Journal};
 use crate::key::Key;
 use crate::ledger::Ledger;
-use crate::object_file::{self, ObjectFile};
+use crate::object_file::{self, Connections, ObjectFile};
 use crate::options::StoreOptions;
 use crate::stats::StoreStats;
 use crate::template::Template;
@@ -49,7 +48,7 @@ pub(crate) struct StoreShared {
     pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
     pub transaction_bytes_max: u64,
     pub wal_bytes_max: u64,
-    pub sql_time_max: Duration,
+    pub connections: Arc<Connections>,
     pub ledger: Arc<Ledger>,
     pub catalog: Catalog,
     log: Arc<dyn CommitLog>,
@@ -90,8 +89,7 @@ impl Store {
         Store::open_on(Arc::new(RealDisk), options, Some(log))
     }
 
-    /// Opens one object: its file, brought to the template's schema, or, if it has none, a database
-    /// in memory that is a copy of the template.
+    /// Opens one object: its file, brought to the template's schema, or, if it has none, the template.
     ///
     /// The caller sees to it that a key is open at most once ("one writer"). Blocks on the disk.
     ///
@@ -175,6 +173,12 @@ impl Store {
         self.shared.folder.object_path(key)
     }
 
+    /// Does what the thread does that opens connections ahead.
+    #[cfg(test)]
+    pub(crate) fn step_connections(&self) -> rusqlite::Result<bool> {
+        self.shared.connections.refill_one()
+    }
+
     /// What the store owes.
     #[cfg(test)]
     pub(crate) fn ledger(&self) -> &Ledger {
@@ -253,6 +257,7 @@ impl StoreShared {
         }
         self.ledger.stop();
         self.checkpointer.signal.stop();
+        self.connections.stop();
         self.threads.lock().drain(..).for_each(journal::join);
     }
 }

@@ -1,6 +1,7 @@
 //! What a new object's database looks like.
 
 use std::fmt;
+use std::io;
 
 use rusqlite::{Connection, MAIN_DB};
 
@@ -16,6 +17,11 @@ pub(crate) const PAGE_BYTES: u32 = 1024;
 /// Where the header of a database says how to write it and how to read it: 1 for a rollback
 /// journal, 2 for a WAL.
 const FORMAT_BYTES: std::ops::Range<usize> = 18..20;
+
+/// Parts of a database's header that change without the schema: the number of changes, of pages and of
+/// free pages, and for which number of changes the number of pages is valid, and by which SQLite.
+/// <https://www.sqlite.org/fileformat2.html#the_database_header>
+const HEADER_COUNTERS: [std::ops::Range<usize>; 2] = [24..40, 92..100];
 
 /// The tables that every object has. `dormouse_object` has one row from the object's first
 /// transaction on, and none in the template: a file without that row is not an object yet.
@@ -62,6 +68,10 @@ pub struct Template {
     sets: Vec<MigrationSet>,
     /// All versions in one line, to compare with what a file says in one query.
     versions: String,
+    /// Numbers of the pages that hold the schema.
+    schema_pages: Vec<usize>,
+    /// What is prepared on every connection that is opened ahead.
+    statements: &'static [&'static str],
 }
 
 /// Why a template could not be built. The kind's author has to change its SQL.
@@ -102,10 +112,16 @@ pub(crate) struct Behind<'a> {
 impl Template {
     /// Runs all migrations of `sets`, in order, on an empty database in memory.
     ///
+    /// `statements` is SQL that every wake needs, prepared with `prepare_cached`: it only saves time.
+    ///
     /// # Errors
     ///
     /// [`TemplateError`]: the SQL of the kind is wrong.
-    pub fn build(kind: &str, sets: Vec<MigrationSet>) -> Result<Template, TemplateError> {
+    pub fn build(
+        kind: &str,
+        sets: Vec<MigrationSet>,
+        statements: &'static [&'static str],
+    ) -> Result<Template, TemplateError> {
         for (index, set) in sets.iter().enumerate() {
             if sets[..index].iter().any(|earlier| earlier.name == set.name) {
                 return Err(TemplateError::DuplicateSet { name: set.name });
@@ -126,12 +142,47 @@ impl Template {
         let versions = read_versions(&conn).map_err(TemplateError::Sqlite)?;
         let mut image = conn.serialize(MAIN_DB).map_err(TemplateError::Sqlite)?.to_vec();
         image[FORMAT_BYTES].fill(2);
-        Ok(Template { image, sets, versions })
+        let schema_pages = schema_pages(&conn).map_err(TemplateError::Sqlite)?;
+        Ok(Template { image, sets, versions, schema_pages, statements })
     }
 
     /// A database in WAL mode.
     pub(crate) fn image(&self) -> &[u8] {
         &self.image
+    }
+
+    /// What is to be prepared ahead.
+    pub(crate) fn statements(&self) -> &'static [&'static str] {
+        self.statements
+    }
+
+    /// Whether a database has the very schema of the template, on the same pages. `read` fills a buffer
+    /// from an offset of the database on.
+    ///
+    /// A version of the schema is not enough: databases that got there on different ways may have the
+    /// same.
+    pub(crate) fn has_schema_of(
+        &self,
+        mut read: impl FnMut(&mut [u8], u64) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let page_bytes = PAGE_BYTES as usize;
+        let mut page = vec![0; page_bytes];
+        for number in &self.schema_pages {
+            let start = (number - 1) * page_bytes;
+            read(&mut page, start as u64)?;
+            let mut expected = self.image[start..start + page_bytes].to_vec();
+            if *number == 1 {
+                // Counters of pages and of changes, which have nothing to do with the schema.
+                for counters in HEADER_COUNTERS {
+                    page[counters.clone()].fill(0);
+                    expected[counters].fill(0);
+                }
+            }
+            if page != expected {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// All versions in one line, as [`read_versions`] gives them.
@@ -176,15 +227,27 @@ pub(crate) fn write_object(
     conn.execute(INSERT_OBJECT, row).map(drop)
 }
 
-/// All versions of a database in one line.
+/// All versions of a database in one line, `<set>=<version>` in the order of names.
 fn read_versions(conn: &Connection) -> rusqlite::Result<String> {
-    conn.query_row(&format!("SELECT {VERSIONS_EXPRESSION}"), [], |row| row.get(0))
+    conn.query_row(SELECT_VERSIONS, [], |row| row.get(0))
 }
 
-/// An SQL expression: all versions in one line, `<set>=<version>` in the order of names.
-pub(crate) const VERSIONS_EXPRESSION: &str = "
-    (SELECT coalesce(group_concat(name || '=' || version, ',' ORDER BY name), '')
-     FROM dormouse_schema)";
+const SELECT_VERSIONS: &str = "
+    SELECT coalesce(group_concat(name || '=' || version, ',' ORDER BY name), '')
+    FROM dormouse_schema";
+
+/// What an object's database says about itself, and all versions as [`read_versions`] gives them.
+pub(crate) const SELECT_IDENTITY: &str = "
+    SELECT kind, id, generation, created_ms,
+        (SELECT coalesce(group_concat(name || '=' || version, ',' ORDER BY name), '')
+         FROM dormouse_schema)
+    FROM dormouse_object";
+
+/// The pages of a database that hold its schema, those of long texts too.
+fn schema_pages(conn: &Connection) -> rusqlite::Result<Vec<usize>> {
+    let sql = "SELECT pageno FROM dbstat WHERE name = 'sqlite_schema'";
+    conn.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+}
 
 fn empty_database() -> rusqlite::Result<Connection> {
     configure_sqlite();
@@ -207,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_template_is_a_database_in_wal_mode_with_small_pages() {
-        let template = Template::build("note", vec![LOG, KIND]).unwrap();
+        let template = Template::build("note", vec![LOG, KIND], &[]).unwrap();
 
         assert_eq!(template.image()[FORMAT_BYTES], [2, 2]);
         assert_eq!(template.image()[16..18], [4, 0]);
@@ -217,19 +280,19 @@ mod tests {
     #[test]
     fn a_step_that_does_not_run_is_named() {
         let bad = MigrationSet { name: "kind", steps: &["SELECT 1", "CREATE TABEL note"] };
-        let err = Template::build("note", vec![bad]).unwrap_err();
+        let err = Template::build("note", vec![bad], &[]).unwrap_err();
         assert!(matches!(err, TemplateError::Step { set: "kind", step: 2, .. }), "{err}");
     }
 
     #[test]
     fn two_sets_of_one_name_are_refused() {
-        let err = Template::build("note", vec![LOG, LOG]).unwrap_err();
+        let err = Template::build("note", vec![LOG, LOG], &[]).unwrap_err();
         assert!(matches!(err, TemplateError::DuplicateSet { name: "log" }), "{err}");
     }
 
     #[test]
     fn sets_of_another_version_are_found_wherever_they_stand_in_the_line() {
-        let template = Template::build("note", vec![LOG, KIND]).unwrap();
+        let template = Template::build("note", vec![LOG, KIND], &[]).unwrap();
 
         assert_eq!(template.behind("kind=2,log=1"), []);
         assert_eq!(template.behind("kind=1,log=1"), [Behind { set: &KIND, found: 1 }]);

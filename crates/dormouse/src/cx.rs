@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::alarm::{self, Alarm};
 use crate::encoded_event::{EncodedEvent, encode, type_of};
 use crate::error::Error;
-use crate::event_log::{EventLog, LogBounds, Offset};
+use crate::event_log::{EventLog, LogBounds, Offset, SELECT_FIRST, SELECT_LAST};
 use crate::event_types::EventTypes;
 use crate::instance::{Audience, Effect};
 use crate::job::{JOBS_MAX, Job};
@@ -40,6 +40,8 @@ pub(crate) const SUMMARY_MIGRATIONS: &[&str] = &["
 "];
 
 const SELECT_SUMMARY: &str = "SELECT summary FROM dormouse_summary";
+/// What [`Cx::open`] asks of every object, to be prepared ahead.
+pub(crate) const STATEMENTS_OF_A_WAKE: [&str; 3] = [SELECT_SUMMARY, SELECT_FIRST, SELECT_LAST];
 const UPSERT_SUMMARY: &str = "
     INSERT INTO dormouse_summary (singleton, summary) VALUES (1, ?1)
     ON CONFLICT (singleton) DO UPDATE SET summary = ?1";

@@ -27,9 +27,9 @@ pub(crate) const EVENT_LOG_MIGRATIONS: &[&str] = &["\
 
 const INSERT_EVENT: &str =
     "INSERT INTO dormouse_event (offset, type, bytes_before, body) VALUES (?1, ?2, ?3, ?4)";
-const SELECT_FIRST: &str =
+pub(crate) const SELECT_FIRST: &str =
     "SELECT offset, bytes_before FROM dormouse_event ORDER BY offset LIMIT 1";
-const SELECT_LAST: &str = "SELECT offset, bytes_before + octet_length(body) FROM dormouse_event ORDER BY offset DESC LIMIT 1";
+pub(crate) const SELECT_LAST: &str = "SELECT offset, bytes_before + octet_length(body) FROM dormouse_event ORDER BY offset DESC LIMIT 1";
 const SELECT_AFTER: &str =
     "SELECT offset, type, body FROM dormouse_event WHERE offset > ?1 ORDER BY offset";
 const SELECT_BEFORE: &str =

@@ -11,7 +11,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
-use crate::cx::{Cx, SUMMARY_MIGRATIONS, uuid_v7};
+use crate::cx::{Cx, STATEMENTS_OF_A_WAKE, SUMMARY_MIGRATIONS, uuid_v7};
 use crate::description::{
     Description, Descriptions, MakeSchema, MessageDescription, MethodDescription,
 };
@@ -188,6 +188,7 @@ impl Kind {
                 MigrationSet { name: "dormouse-kv", steps: KV_MIGRATIONS },
                 MigrationSet { name, steps: O::MIGRATIONS },
             ],
+            &STATEMENTS_OF_A_WAKE,
         )
         .map_err(|source| KindError::Migrations { kind: name, source: Box::new(source) })?;
         let template = Arc::new(template);

@@ -22,16 +22,13 @@ const STATEMENTS_KEPT: usize = 32;
 
 /// The pragmas of an object's connection, each with what it buys.
 ///
-/// * `locking_mode = EXCLUSIVE`, before the WAL is first used: the WAL's index is kept on the heap,
-///   like the WAL itself.
 /// * `synchronous = OFF`: the journal makes transactions durable, SQLite never syncs.
 /// * `cache_spill = OFF`: a page is written once, at COMMIT; before it the WAL does not change.
 /// * `temp_store = MEMORY`: sorting and sub-queries make no files.
 /// * `cache_size`: memory per resident object. It reads the schema, which opens the WAL.
 fn pragmas() -> String {
     format!(
-        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = OFF; PRAGMA cache_spill = OFF;
-         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{CACHE_KIB};"
+        "PRAGMA synchronous = OFF; PRAGMA cache_spill = OFF; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{CACHE_KIB};"
     )
 }
 
@@ -54,6 +51,9 @@ pub(crate) struct Opened {
     pub wal_frames: WalFrames,
     /// How much of the WAL is in the log.
     pub capture: WalCapture,
+    pub containment: Containment,
+    /// `PRAGMA query_only`.
+    pub query_only: bool,
 }
 
 /// Opens a database with what is in `wal`, of which `capture` is in the log.
@@ -62,7 +62,7 @@ pub(crate) fn open(
     database: Database,
     wal: WalBuffer,
     capture: WalCapture,
-    containment: &Containment,
+    containment: Containment,
 ) -> rusqlite::Result<Opened> {
     let mut conn = vfs::offer(&database, &wal, || {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -83,7 +83,7 @@ pub(crate) fn open(
         Ok(())
     }))?;
     containment.install(&mut conn)?;
-    Ok(Opened { conn, database, wal, wal_frames, capture })
+    Ok(Opened { conn, database, wal, wal_frames, capture, containment, query_only: false })
 }
 
 /// Bytes of pages in the connection's cache: no fewer than its open transaction has changed, since

@@ -7,9 +7,7 @@
 
 use std::io;
 
-use super::vfs::{Database, WalBuffer};
-use super::wal_capture::WalCapture;
-use super::{ObjectFile, connection};
+use super::ObjectFile;
 use crate::catalog::CatalogEntry;
 use crate::commit_log::Position;
 use crate::disk::DiskFile;
@@ -24,7 +22,7 @@ impl ObjectFile {
     pub(super) fn append_first(&mut self, entry: CatalogEntry) -> Result<Position, StoreError> {
         let conn = &self.opened.conn;
         let write = || write_object(conn, &self.key, self.generation, &entry);
-        let written = self.containment.as_store(write);
+        let written = self.opened.containment.as_store(write);
         let frames = self.opened.wal_frames.take();
         let (Ok(()), Some(frames)) = (&written, frames) else {
             // The transaction is in a WAL that nobody knows of: forget it.
@@ -37,11 +35,8 @@ impl ObjectFile {
 
     /// Goes on with a database that nobody has written to.
     pub(super) fn reopen_unwritten(&mut self) -> Result<(), StoreError> {
-        let database = Database::new(self.template.clone());
-        let (wal, capture) = (WalBuffer::default(), WalCapture::default());
-        self.opened = connection::open(database, wal, capture, &self.containment)?;
+        self.opened = self.store.connections.open_template(&self.template)?;
         self.created_at = None;
-        self.query_only = false;
         Ok(())
     }
 

@@ -12,10 +12,8 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 use tracing::warn;
 
-use super::connection::{self, Opened};
-use super::containment::Containment;
-use super::vfs::{Database, WalBuffer};
-use super::wal_capture::WalCapture;
+use super::connection::Opened;
+use super::vfs::Database;
 use super::{Access, ObjectFile};
 use crate::catalog::CatalogEntry;
 use crate::clock::Timestamp;
@@ -25,7 +23,7 @@ use crate::error::StoreError;
 use crate::key::Key;
 use crate::ledger::LeftOpen;
 use crate::store::StoreShared;
-use crate::template::{PAGE_BYTES, Template, VERSIONS_EXPRESSION, write_version};
+use crate::template::{PAGE_BYTES, SELECT_IDENTITY, Template, write_version};
 
 /// Opens an object that is not open.
 pub(crate) fn open(
@@ -66,7 +64,6 @@ struct Opening<'a> {
     key: &'a Key,
     template: &'a Arc<Template>,
     path: PathBuf,
-    containment: Containment,
 }
 
 /// What an object's file says about itself.
@@ -80,12 +77,7 @@ struct Identity {
 
 impl<'a> Opening<'a> {
     fn new(store: &'a Arc<StoreShared>, key: &'a Key, template: &'a Arc<Template>) -> Opening<'a> {
-        let path = store.folder.object_path(key);
-        // A value that does not fit into a transaction need not be built first.
-        let value_bytes_max = store.transaction_bytes_max;
-        let clock = Arc::clone(&store.clock);
-        let containment = Containment::new(clock, store.sql_time_max, value_bytes_max);
-        Opening { store, key, template, path, containment }
+        Opening { store, key, template, path: store.folder.object_path(key) }
     }
 
     /// The object's file, if there is one.
@@ -117,7 +109,8 @@ impl<'a> Opening<'a> {
         // A COMMIT that failed may have left frames behind the last captured transaction that SQLite
         // would take for another.
         left.wal.cut(left.capture.bytes(PAGE_BYTES));
-        let opened = connection::open(database, left.wal.clone(), left.capture, &self.containment)?;
+        let (wal, capture) = (left.wal.clone(), left.capture);
+        let opened = self.store.connections.open(database, wal, capture)?;
         let identity = self.read_identity(&opened.conn)?.ok_or_else(foreign)?;
         let mut object = self.object(opened, Some(identity.created_at), identity.generation);
         object.newest = left.newest;
@@ -127,9 +120,8 @@ impl<'a> Opening<'a> {
 
     /// Opens the object's file; `None` if it turns out to be nobody's, and is gone.
     fn open_file(&self, file: Box<dyn DiskFile>) -> Result<Option<ObjectFile>, StoreError> {
-        let (wal, capture) = (WalBuffer::default(), WalCapture::default());
-        let opened = connection::open(Database::in_file(file), wal, capture, &self.containment)
-            .and_then(|opened| Ok((self.read_identity(&opened.conn)?, opened)));
+        let opened = self.store.connections.open_file(file, self.template);
+        let opened = opened.and_then(|opened| Ok((self.read_identity(&opened.conn)?, opened)));
         match opened {
             Ok((Some(identity), opened)) => {
                 let object = self.object(opened, Some(identity.created_at), identity.generation);
@@ -163,9 +155,7 @@ impl<'a> Opening<'a> {
             let source = io::ErrorKind::NotFound.into();
             return Err(StoreError::Io { action: "find", path: self.path.clone(), source });
         }
-        let database = Database::new(Arc::clone(self.template));
-        let (wal, capture) = (WalBuffer::default(), WalCapture::default());
-        let opened = connection::open(database, wal, capture, &self.containment)?;
+        let opened = self.store.connections.open_template(self.template)?;
         let mut object = self.object(opened, None, generation);
         object.newest = newest;
         Ok(object)
@@ -177,14 +167,12 @@ impl<'a> Opening<'a> {
             key: self.key.clone(),
             path: self.path.clone(),
             template: Arc::clone(self.template),
-            containment: self.containment.clone(),
             opened,
             created_at,
             generation,
             epoch: self.store.epoch(self.key, generation),
             newest: Position::ZERO,
             oldest: None,
-            query_only: false,
             changes_before: 0,
             backfill_not_before: Duration::ZERO,
         }
@@ -208,10 +196,7 @@ impl<'a> Opening<'a> {
     /// `None` if no transaction of an object ever reached the file: it is a bare template, whose first
     /// transaction a loss of power in mode `os` took from the journal.
     fn read_identity(&self, conn: &Connection) -> rusqlite::Result<Option<Identity>> {
-        let sql = format!(
-            "SELECT kind, id, generation, created_ms, {VERSIONS_EXPRESSION} FROM dormouse_object"
-        );
-        let mut statement = conn.prepare(&sql)?;
+        let mut statement = conn.prepare_cached(SELECT_IDENTITY)?;
         let identity = statement.query_row([], |row| {
             let generation: i64 = row.get(2)?;
             Ok(Identity {
@@ -253,7 +238,7 @@ impl<'a> Opening<'a> {
         };
         object.begin(Access::Write)?;
         // A migration takes the time it takes.
-        self.containment.end();
+        object.opened.containment.end();
         let conn = object.connection();
         for it in &behind {
             let done = usize::try_from(it.found).unwrap_or(0);

@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::commit_log::{HeldLog, Position, Unavailable};
+use crate::disk::RealDisk;
 use crate::error::StoreError;
 use crate::harness::{
-    add, entries, entry, integrity, key, open, options, settle, tally, wait_durable,
+    TALLY, add, add_text, entries, entry, integrity, key, open, options, settle, tally,
+    wait_durable,
 };
+use crate::journal::Background;
 use crate::object_file::Access;
-use crate::store::Store;
+use crate::store::{Ground, Store};
+use crate::template::{MigrationSet, Template};
 
 fn files_of(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
@@ -220,4 +224,118 @@ fn without_room_nothing_that_may_write_begins_and_reading_goes_on() {
     assert_eq!(entries(&mut object), [1]);
     log.refuse(None);
     add(&mut object, 2).unwrap();
+}
+
+/// A store whose spare connections are opened by the test.
+fn open_by_hand(folder: &Path) -> (Store, Arc<HeldLog>) {
+    let log = Arc::new(HeldLog::new());
+    let ground = Ground {
+        disk: Arc::new(RealDisk),
+        log: Some(Arc::clone(&log) as _),
+        background: Background::ByHand,
+        too_early: None,
+    };
+    (Store::open_standing_on(ground, options(folder).0).unwrap(), log)
+}
+
+/// Opens spare connections until there are enough; gives how many that took.
+fn refill(store: &Store) -> usize {
+    (0..).take_while(|_| store.step_connections().unwrap()).count()
+}
+
+#[test]
+fn objects_that_wake_on_connections_opened_ahead_have_their_own_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, log) = open_by_hand(dir.path());
+    let template = tally();
+    let ids = ["a", "b", "c"];
+    for (n, id) in (1..).zip(ids) {
+        let mut object = store.open_object(&key(id), &template).unwrap();
+        // More than one page, so that the tables of these objects differ in size.
+        for entry in 0..n * 20 {
+            add_text(&mut object, 1_000 * n + entry, &id.repeat(200)).unwrap();
+        }
+        log.release_all();
+        object.hibernate().unwrap();
+    }
+    assert!(refill(&store) > ids.len());
+
+    let mut objects = ids.map(|id| store.open_object(&key(id), &template).unwrap());
+    let mut new = store.open_object(&key("new"), &template).unwrap();
+
+    assert_eq!(refill(&store), ids.len() + 1, "each of them took one");
+    assert!(entries(&mut new).is_empty());
+    for (n, object) in (1..).zip(&mut objects) {
+        let mut expected: Vec<u32> = (0..n * 20).map(|entry| 1_000 * n + entry).collect();
+        assert_eq!(entries(object), expected);
+        add(object, 9_000).unwrap();
+        expected.push(9_000);
+        assert_eq!(entries(object), expected);
+        assert_eq!(integrity(object), "ok");
+    }
+    add(&mut new, 1).unwrap();
+    log.release_all();
+    for object in objects.into_iter().chain([new]) {
+        object.hibernate().unwrap();
+    }
+    for (id, len) in [("a", 21), ("b", 41), ("c", 61), ("new", 1)] {
+        let mut object = store.open_object(&key(id), &template).unwrap();
+        assert_eq!((entries(&mut object).len(), integrity(&object).as_str()), (len, "ok"));
+    }
+}
+
+#[test]
+fn an_object_with_a_schema_of_its_own_gets_no_connection_opened_ahead() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, log) = open_by_hand(dir.path());
+    let template = tally();
+    let mut object = store.open_object(&key("a"), &template).unwrap();
+    add(&mut object, 1).unwrap();
+    object.begin(Access::Write).unwrap();
+    object
+        .connection()
+        .execute_batch("CREATE TABLE late (n); INSERT INTO late VALUES (7)")
+        .unwrap();
+    object.commit(entry(&object)).unwrap();
+    log.release_all();
+    object.hibernate().unwrap();
+    refill(&store);
+
+    let mut object = store.open_object(&key("a"), &template).unwrap();
+
+    assert_eq!(refill(&store), 0, "it took none");
+    assert_eq!(entries(&mut object), [1]);
+    object.begin(Access::Read).unwrap();
+    let late = object.connection().query_row("SELECT n FROM late", [], |row| row.get(0));
+    assert_eq!(late, Ok(7));
+    object.rollback().unwrap();
+}
+
+#[test]
+fn one_of_the_same_version_whose_tables_lie_elsewhere_gets_none_either() {
+    const FIRST: MigrationSet = MigrationSet { name: "tally", steps: &[TALLY.steps[0]] };
+    const SECOND: MigrationSet =
+        MigrationSet { name: "tally", steps: &[TALLY.steps[0], "CREATE TABLE more (n)"] };
+    let dir = tempfile::tempdir().unwrap();
+    let (store, log) = open_by_hand(dir.path());
+    let older = Arc::new(Template::build("tally", vec![FIRST], &[]).unwrap());
+    let newer = Arc::new(Template::build("tally", vec![SECOND], &[]).unwrap());
+    let mut object = store.open_object(&key("a"), &older).unwrap();
+    // So many that the table that is added later cannot be where the template has it.
+    for n in 0..50 {
+        add_text(&mut object, n, &"x".repeat(300)).unwrap();
+    }
+    log.release_all();
+    object.hibernate().unwrap();
+    let mut object = store.open_object(&key("a"), &newer).unwrap();
+    add(&mut object, 50).unwrap();
+    log.release_all();
+    object.hibernate().unwrap();
+    refill(&store);
+
+    let mut object = store.open_object(&key("a"), &newer).unwrap();
+
+    assert_eq!(refill(&store), 0, "it took none");
+    assert_eq!(entries(&mut object), (0..51).collect::<Vec<_>>());
+    assert_eq!(integrity(&object), "ok");
 }

@@ -6,7 +6,8 @@
 //! together hold at most what the journal's segments hold.
 //!
 //! A new object's database is its kind's template, in memory, until its first backfill makes the file
-//! and moves in what the WAL has: the connection stays the same.
+//! and moves in what the WAL has: the connection stays the same. A connection to the template can also
+//! be opened ahead, and get the file of an object that wakes.
 //!
 //! # Invariants
 //!
@@ -20,7 +21,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
 use std::ptr;
 use std::slice;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::ffi;
@@ -79,70 +80,104 @@ impl WalBuffer {
     }
 }
 
-/// The database of one object: a file, or its kind's template as long as there is none.
+/// The database of one connection: a file, or its kind's template as long as there is none.
 #[derive(Clone, Debug)]
 pub(crate) struct Database(Arc<DatabaseParts>);
 
 #[derive(Debug)]
 struct DatabaseParts {
-    /// What is read while there is no file.
-    template: Option<Arc<Template>>,
-    file: OnceLock<Box<dyn DiskFile>>,
+    content: Mutex<Content>,
+    /// The index of the WAL, in regions of which SQLite keeps the addresses.
+    index: Mutex<Vec<Box<[u64]>>>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Template(Arc<Template>),
+    File(Box<dyn DiskFile>),
 }
 
 impl Database {
     /// A database that has no file.
     pub(crate) fn new(template: Arc<Template>) -> Database {
-        Database(Arc::new(DatabaseParts { template: Some(template), file: OnceLock::new() }))
+        Database::with(Content::Template(template))
     }
 
     /// The database in a file.
     pub(crate) fn in_file(file: Box<dyn DiskFile>) -> Database {
-        Database(Arc::new(DatabaseParts { template: None, file: OnceLock::from(file) }))
+        Database::with(Content::File(file))
+    }
+
+    fn with(content: Content) -> Database {
+        Database(Arc::new(DatabaseParts { content: Mutex::new(content), index: Mutex::default() }))
     }
 
     /// Whether it has a file.
     pub(crate) fn has_file(&self) -> bool {
-        self.0.file.get().is_some()
+        matches!(*self.0.content.lock(), Content::File(_))
     }
 
-    /// Goes on in a file, which holds the template.
+    /// Goes on in a file that holds what the database holds.
     pub(crate) fn move_to(&self, file: Box<dyn DiskFile>) {
-        // One that has a file already stays there.
-        let _stays = self.0.file.set(file);
+        *self.0.content.lock() = Content::File(file);
     }
 
-    /// The bytes that are read while there is no file.
-    fn image(&self) -> &[u8] {
-        self.0.template.as_ref().map_or(&[], |template| template.image())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.0.file.get().map_or(Ok(self.image().len() as u64), |file| file.len())
-    }
-
-    fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let Some(file) = self.0.file.get() else {
-            return Ok(copy_from(self.image(), buffer, offset));
-        };
-        match file.read_at(buffer, offset) {
-            Ok(()) => Ok(buffer.len()),
-            Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => {
-                let found =
-                    usize::try_from(file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX);
-                let found = found.min(buffer.len());
-                file.read_at(&mut buffer[..found], offset)?;
-                buffer[found..].fill(0);
-                Ok(found)
-            }
-            Err(err) => Err(err),
+    /// Puts another database in the place of this one, between two transactions and with nothing in the
+    /// WAL.
+    ///
+    /// To SQLite, another process has done it: it finds the index of the WAL gone, makes it anew, and
+    /// forgets every page it had read. What it knows of the schema must be true of the new one, which
+    /// SQLite would only notice by the schema's version.
+    pub(crate) fn exchange_for(&self, file: Box<dyn DiskFile>) {
+        self.move_to(file);
+        if let Some(first) = self.0.index.lock().first_mut() {
+            first.fill(0);
         }
     }
 
-    /// The file, to write to.
-    fn file(&self) -> io::Result<&dyn DiskFile> {
-        let missing = || io::Error::other("a template is not written to");
-        self.0.file.get().map(|file| &**file).ok_or_else(missing)
+    fn len(&self) -> io::Result<u64> {
+        match &*self.0.content.lock() {
+            Content::Template(template) => Ok(template.image().len() as u64),
+            Content::File(file) => file.len(),
+        }
+    }
+
+    fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match &*self.0.content.lock() {
+            Content::Template(template) => Ok(copy_from(template.image(), buffer, offset)),
+            Content::File(file) => read_file(&**file, buffer, offset),
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&dyn DiskFile) -> io::Result<()>) -> io::Result<()> {
+        match &*self.0.content.lock() {
+            Content::Template(_) => Err(io::Error::other("a template is not written to")),
+            Content::File(file) => change(&**file),
+        }
+    }
+
+    /// A region of the WAL's index, `None` if it does not exist and is not to be made.
+    fn index_region(&self, number: usize, bytes: usize, extend: bool) -> Option<*mut c_void> {
+        let mut regions = self.0.index.lock();
+        while extend && regions.len() <= number {
+            regions.push(vec![0; bytes.div_ceil(size_of::<u64>())].into_boxed_slice());
+        }
+        regions.get_mut(number).map(|region| region.as_mut_ptr().cast())
+    }
+}
+
+/// Fills `buffer` from `offset` of a file on, with zeros behind its end. Returns how many bytes there were.
+fn read_file(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    match file.read_at(buffer, offset) {
+        Ok(()) => Ok(buffer.len()),
+        Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => {
+            let found = usize::try_from(file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX);
+            let found = found.min(buffer.len());
+            file.read_at(&mut buffer[..found], offset)?;
+            buffer[found..].fill(0);
+            Ok(found)
+        }
+        Err(err) => Err(err),
     }
 }
 
@@ -215,7 +250,7 @@ enum ObjectPart {
 const FILE_BYTES: c_int = size_of::<OpenFile>() as c_int;
 
 static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
-    iVersion: 1,
+    iVersion: 2,
     xClose: Some(close),
     xRead: Some(read),
     xWrite: Some(write),
@@ -228,10 +263,10 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
     xFileControl: Some(file_control),
     xSectorSize: Some(sector_size),
     xDeviceCharacteristics: Some(device_characteristics),
-    xShmMap: None,
-    xShmLock: None,
-    xShmBarrier: None,
-    xShmUnmap: None,
+    xShmMap: Some(map_index),
+    xShmLock: Some(lock_index),
+    xShmBarrier: Some(order_index),
+    xShmUnmap: Some(unmap_index),
     xFetch: None,
     xUnfetch: None,
 };
@@ -351,9 +386,7 @@ unsafe extern "C" fn write(
     let bytes = unsafe { slice::from_raw_parts(bytes.cast::<u8>(), len) };
     // SAFETY: SQLite calls this for an open file.
     let written = match unsafe { part_of(file) } {
-        ObjectPart::Database(database) => {
-            database.file().and_then(|file| file.write_at(bytes, offset))
-        }
+        ObjectPart::Database(database) => database.change(|file| file.write_at(bytes, offset)),
         ObjectPart::Wal(wal) => wal.write(bytes, offset),
     };
     code_of(&written, ffi::SQLITE_IOERR_WRITE)
@@ -364,7 +397,7 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, len: ffi::sqlite3_in
     let Ok(len) = u64::try_from(len) else { return ffi::SQLITE_IOERR_TRUNCATE };
     // SAFETY: SQLite calls this for an open file.
     let cut = match unsafe { part_of(file) } {
-        ObjectPart::Database(database) => database.file().and_then(|file| file.set_len(len)),
+        ObjectPart::Database(database) => database.change(|file| file.set_len(len)),
         ObjectPart::Wal(wal) => {
             wal.cut(len);
             Ok(())
@@ -433,6 +466,46 @@ unsafe extern "C" fn sector_size(_: *mut ffi::sqlite3_file) -> c_int {
 #[expect(unsafe_code, reason = "SQLite calls it")]
 unsafe extern "C" fn device_characteristics(_: *mut ffi::sqlite3_file) -> c_int {
     0
+}
+
+/// The index of a WAL is memory that its one connection shares with nobody.
+#[expect(unsafe_code, reason = "SQLite calls it")]
+unsafe extern "C" fn map_index(
+    file: *mut ffi::sqlite3_file,
+    region: c_int,
+    bytes: c_int,
+    extend: c_int,
+    address: *mut *mut c_void,
+) -> c_int {
+    let (Ok(region), Ok(bytes)) = (usize::try_from(region), usize::try_from(bytes)) else {
+        return ffi::SQLITE_IOERR_SHMMAP;
+    };
+    // SAFETY: SQLite calls this for an open file.
+    let ObjectPart::Database(database) = (unsafe { part_of(file) }) else {
+        return ffi::SQLITE_IOERR_SHMMAP;
+    };
+    let found = database.index_region(region, bytes, extend != 0);
+    // SAFETY: SQLite gives a pointer to a pointer of its own. The region stays where it is for as long
+    // as the file is open, and is as long as SQLite asked, which asks for the same each time.
+    unsafe { *address = found.unwrap_or(ptr::null_mut()) };
+    ffi::SQLITE_OK
+}
+
+/// There is nobody else.
+#[expect(unsafe_code, reason = "SQLite calls it")]
+unsafe extern "C" fn lock_index(_: *mut ffi::sqlite3_file, _: c_int, _: c_int, _: c_int) -> c_int {
+    ffi::SQLITE_OK
+}
+
+#[expect(unsafe_code, reason = "SQLite calls it")]
+unsafe extern "C" fn order_index(_: *mut ffi::sqlite3_file) {
+    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+}
+
+/// The memory goes with the file.
+#[expect(unsafe_code, reason = "SQLite calls it")]
+unsafe extern "C" fn unmap_index(_: *mut ffi::sqlite3_file, _: c_int) -> c_int {
+    ffi::SQLITE_OK
 }
 
 /// What a file is that [`open`] filled.

@@ -328,6 +328,10 @@ impl<'a, 'b> Life<'a, 'b> {
         if self.simulation.random.chance(eagerness.preparer) {
             self.step_preparer()?;
         }
+        if self.simulation.random.chance(30) {
+            let opened = self.store.step_connections();
+            opened.map_err(|err| End::Violation(format!("cannot open ahead: {err}")))?;
+        }
         if self.is_over() { Err(End::Died) } else { Ok(()) }
     }
 

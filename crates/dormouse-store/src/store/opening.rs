@@ -20,7 +20,7 @@ use crate::journal::scan::{BadRecord, survey};
 use crate::journal::segment::SegmentFile;
 use crate::journal::{self, Background, Journal, JournalOptions};
 use crate::ledger::Ledger;
-use crate::object_file;
+use crate::object_file::{self, Connections};
 use crate::options::{Durability, StoreOptions};
 use crate::recovery::{Recovered, recover};
 #[cfg(test)]
@@ -215,8 +215,16 @@ fn start(
         checkpointing: Mutex::new(()),
         signal: Signal::default(),
     });
+    let connections = Arc::new(Connections::new(
+        Arc::clone(&options.clock),
+        options.sql_time_max,
+        // A value that does not fit into a transaction need not be built first.
+        options.transaction_bytes_max,
+    ));
     let threads = match ground.background {
-        Background::Threads => start_threads(&ledger, &follower, &checkpointer).map_err(failed)?,
+        Background::Threads => {
+            start_threads(&ledger, &follower, &checkpointer, &connections).map_err(failed)?
+        }
         #[cfg(test)]
         Background::ByHand => Vec::new(),
     };
@@ -233,7 +241,7 @@ fn start(
         on_fatal,
         transaction_bytes_max: options.transaction_bytes_max,
         wal_bytes_max: options.wal_bytes_max,
-        sql_time_max: options.sql_time_max,
+        connections,
         ledger,
         catalog,
         log,
@@ -252,6 +260,7 @@ fn start_threads(
     ledger: &Arc<Ledger>,
     follower: &Arc<CatalogFollower>,
     checkpointer: &Arc<Checkpointer>,
+    connections: &Arc<Connections>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     if let Some(journal) = &checkpointer.journal {
         let weak = Arc::downgrade(checkpointer);
@@ -264,9 +273,11 @@ fn start_threads(
     }
     let (followed, following) = (Arc::clone(ledger), Arc::clone(follower));
     let checkpointing = Arc::clone(checkpointer);
+    let connecting = Arc::clone(connections);
     Ok(vec![
         journal::spawn("catalog", move || following.follow(&followed))?,
         journal::spawn("checkpointer", move || checkpointing.run())?,
+        journal::spawn("connections", move || connecting.refill_until_stopped())?,
     ])
 }
 

@@ -75,7 +75,7 @@ fn an_older_file_is_migrated_by_the_wake_and_a_newer_one_is_refused() {
     };
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let newer = Arc::new(Template::build("tally", vec![TWO]).unwrap());
+    let newer = Arc::new(Template::build("tally", vec![TWO], &[]).unwrap());
     let mut object = store.open_object(&key("a"), &tally()).unwrap();
     add(&mut object, 1).unwrap();
     settle(&store, &object);

@@ -48,7 +48,7 @@ fn full_text_search_works_inside_of_a_handler() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let search = MigrationSet { name: "s", steps: &["CREATE VIRTUAL TABLE s USING fts5(text)"] };
-    let template = Arc::new(Template::build("tally", vec![search]).unwrap());
+    let template = Arc::new(Template::build("tally", vec![search], &[]).unwrap());
     let mut object = store.open_object(&key("a"), &template).unwrap();
 
     for _ in 0..2 {
