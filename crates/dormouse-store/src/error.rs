@@ -28,6 +28,9 @@ pub enum StoreError {
     /// SQLite ended the handler's transaction before the store did. Nothing of it is left.
     #[error("the transaction was rolled back while the handler ran")]
     RolledBack,
+    /// A statement wrote in a transaction that may only read. It was rolled back.
+    #[error("a handler that may only read has written")]
+    ReadOnly,
     /// The summary is too long. The transaction is still open: roll it back.
     #[error(
         "a summary of {bytes} bytes is over the limit of {}",

@@ -47,7 +47,10 @@ use crate::template::{PAGE_BYTES, Template};
 /// What a handler may do in its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Read only; a statement that writes fails.
+    /// Read only. A transaction in which a statement wrote cannot be committed.
+    ///
+    /// Not by `PRAGMA query_only`: every time it changes, SQLite prepares all statements of the connection
+    /// anew.
     Read,
     /// Read and write.
     Write,
@@ -80,6 +83,8 @@ pub struct ObjectFile {
     newest: Position,
     /// The oldest transaction that the database file lacks: the object's key in the ledger.
     oldest: Option<Position>,
+    /// What the transaction may do.
+    access: Access,
     /// Row changes of the connection when the transaction began.
     changes_before: u64,
     /// The disk was full: no backfill is due before this, on the clock's monotonic time.
@@ -128,11 +133,7 @@ impl ObjectFile {
         if access == Access::Write {
             self.may_write()?;
         }
-        let query_only = access == Access::Read;
-        if query_only != self.opened.query_only {
-            self.run_as_store(if query_only { QUERY_ONLY } else { QUERY_AND_WRITE })?;
-            self.opened.query_only = query_only;
-        }
+        self.access = access;
         self.run_as_store(BEGIN)?;
         self.changes_before = self.connection().total_changes();
         self.opened.containment.begin();
@@ -337,6 +338,9 @@ impl ObjectFile {
             return Err(StoreError::SummaryTooLarge { bytes: summary_bytes });
         }
         if conn.transaction_state(Some(MAIN_DB))? == TransactionState::Write {
+            if self.access == Access::Read {
+                return Err(StoreError::ReadOnly);
+            }
             let max = self.store.transaction_bytes_max;
             // The record of the first transaction has the template too.
             let template_bytes = if self.exists() { 0 } else { self.template.image().len() as u64 };
@@ -388,8 +392,6 @@ impl ObjectFile {
 const BEGIN: &str = "/* store */ BEGIN";
 const COMMIT: &str = "/* store */ COMMIT";
 const ROLLBACK: &str = "/* store */ ROLLBACK";
-const QUERY_ONLY: &str = "/* store */ PRAGMA query_only = ON";
-const QUERY_AND_WRITE: &str = "/* store */ PRAGMA query_only = OFF";
 
 impl Drop for ObjectFile {
     fn drop(&mut self) {

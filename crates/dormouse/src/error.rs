@@ -202,6 +202,7 @@ impl From<StoreError> for Error {
                 "the call stores too much at once; nothing changed",
             ),
             StoreError::RolledBack
+            | StoreError::ReadOnly
             | StoreError::SummaryTooLarge { .. }
             | StoreError::NewerSchema { .. }
             | StoreError::ForeignFile { .. }

@@ -52,8 +52,6 @@ pub(crate) struct Opened {
     /// How much of the WAL is in the log.
     pub capture: WalCapture,
     pub containment: Containment,
-    /// `PRAGMA query_only`.
-    pub query_only: bool,
 }
 
 /// Opens a database with what is in `wal`, of which `capture` is in the log.
@@ -83,7 +81,7 @@ pub(crate) fn open(
         Ok(())
     }))?;
     containment.install(&mut conn)?;
-    Ok(Opened { conn, database, wal, wal_frames, capture, containment, query_only: false })
+    Ok(Opened { conn, database, wal, wal_frames, capture, containment })
 }
 
 /// Bytes of pages in the connection's cache: no fewer than its open transaction has changed, since

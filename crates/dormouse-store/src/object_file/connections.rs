@@ -19,7 +19,7 @@ use super::connection::{self, Opened};
 use super::containment::Containment;
 use super::vfs::{Database, WalBuffer};
 use super::wal_capture::WalCapture;
-use super::{BEGIN, COMMIT, QUERY_AND_WRITE, QUERY_ONLY, ROLLBACK};
+use super::{BEGIN, COMMIT, ROLLBACK};
 use crate::clock::Clock;
 use crate::disk::DiskFile;
 use crate::template::{SELECT_IDENTITY, Template};
@@ -28,8 +28,7 @@ use crate::template::{SELECT_IDENTITY, Template};
 const SPARES_KEPT: usize = 8;
 
 /// What the store itself asks of every object that wakes.
-const STATEMENTS: [&str; 6] =
-    [SELECT_IDENTITY, BEGIN, COMMIT, ROLLBACK, QUERY_ONLY, QUERY_AND_WRITE];
+const STATEMENTS: [&str; 4] = [SELECT_IDENTITY, BEGIN, COMMIT, ROLLBACK];
 
 /// How long after one was taken others are opened: whoever took it is served first.
 const REFILL_DELAY: Duration = Duration::from_millis(2);

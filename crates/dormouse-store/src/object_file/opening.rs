@@ -173,6 +173,7 @@ impl<'a> Opening<'a> {
             epoch: self.store.epoch(self.key, generation),
             newest: Position::ZERO,
             oldest: None,
+            access: Access::Read,
             changes_before: 0,
             backfill_not_before: Duration::ZERO,
         }

@@ -7,7 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::commit_log::{Position, Unavailable};
 use crate::disk::faulty::{Fault, FaultyDisk, Loss};
 use crate::error::{OpenError, StoreError};
@@ -19,14 +21,15 @@ use crate::template::Template;
 
 const NAMES: [&str; 2] = ["a", "b"];
 
-/// How often room is made before the disk is taken for dead.
-const ROOM_TRIES_MAX: u32 = 20;
+/// How long room is made before the disk is taken for broken.
+const ROOM_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What an object held after each of its transactions; `None` where it did not exist.
 type History = Vec<Option<Vec<u32>>>;
 
 /// A run of the store on a faulty disk, and what it was told is safe.
 struct Run {
+    disk: FaultyDisk,
     store: Store,
     template: Arc<Template>,
     news: Receiver<News>,
@@ -57,6 +60,7 @@ impl Run {
         let store = Store::open_on(Arc::new(disk.clone()), options, None)?;
         store.commit_log().watch(Box::new(move |_| _ = sender.send(News::Durable)));
         let mut run = Run {
+            disk: disk.clone(),
             store,
             template: tally(),
             news,
@@ -90,11 +94,14 @@ impl Run {
         // Of several pages, so that a record can be torn.
         let text = format!("{n} ").repeat(2_000);
         let mut added = add_text(self.object(name)?, n, &text);
-        for _ in 0..ROOM_TRIES_MAX {
-            if !matches!(added, Err(StoreError::Unavailable(Unavailable::NoRoom))) {
-                break;
+        let clock = SystemClock::new();
+        while matches!(added, Err(StoreError::Unavailable(Unavailable::NoRoom))) {
+            if self.disk.is_dead() || clock.monotonic() > ROOM_TIME_MAX {
+                return Err(Over);
             }
             self.make_room()?;
+            // The preparer's thread may be at work on a segment.
+            std::thread::yield_now();
             added = add_text(self.object(name)?, n, &text);
         }
         self.note(name, added.map(|commit| commit.position), |state| {

@@ -68,14 +68,25 @@ fn a_read_transaction_cannot_write() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let mut object = store.open_object(&key("a"), &tally()).unwrap();
+    // First as an object that does not exist, then as one that does.
     for n in [1, 2] {
-        object.begin(Access::Read).unwrap();
-        let sql = "INSERT INTO entry VALUES (9, 'x')";
-        assert!(object.connection().execute(sql, []).is_err());
-        assert_eq!(object.commit(entry(&object)).unwrap().position, None);
+        let writes = [
+            "INSERT INTO entry VALUES (9, 'x')",
+            "DELETE FROM entry WHERE n = 1000",
+            "CREATE TABLE other (n)",
+        ];
+        for sql in writes {
+            object.begin(Access::Read).unwrap();
+            object.connection().prepare_cached(sql).unwrap().execute([]).unwrap();
+            let result = object.commit(entry(&object));
+            assert!(matches!(result, Err(StoreError::ReadOnly)), "{sql}: {result:?}");
+            assert_eq!(object.exists(), n > 1, "{sql}");
+        }
         add(&mut object, n).unwrap();
     }
     assert_eq!(entries(&mut object), [1, 2]);
+    object.begin(Access::Read).unwrap();
+    assert!(!object.connection().table_exists(None, "other").unwrap());
 }
 
 #[test]
