@@ -14,6 +14,7 @@ mod connection;
 mod connections;
 mod containment;
 mod creation;
+mod files;
 mod opening;
 #[cfg(test)]
 mod tests;
@@ -32,8 +33,8 @@ use self::connection::Opened;
 pub(crate) use self::connection::configure_sqlite;
 pub(crate) use self::connections::Connections;
 use self::creation::frames_with_template;
+pub(crate) use self::files::WalBuffer;
 pub(crate) use self::opening::{backfill_left_open, open};
-pub(crate) use self::vfs::WalBuffer;
 pub(crate) use self::wal_capture::WalCapture;
 use crate::catalog::{CatalogEntry, SUMMARY_BYTES_MAX};
 use crate::clock::Timestamp;

@@ -11,7 +11,8 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use tracing::debug;
 
 use super::containment::Containment;
-use super::vfs::{self, Database, WalBuffer};
+use super::files::{Database, WalBuffer};
+use super::vfs;
 use super::wal_capture::WalCapture;
 
 /// What an object's page cache may hold of unchanged pages, in KiB.

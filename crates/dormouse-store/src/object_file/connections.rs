@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::connection::{self, Opened};
 use super::containment::Containment;
-use super::vfs::{Database, WalBuffer};
+use super::files::{Database, WalBuffer};
 use super::wal_capture::WalCapture;
 use super::{BEGIN, COMMIT, ROLLBACK};
 use crate::clock::Clock;

@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 use tracing::warn;
 
 use super::connection::Opened;
-use super::vfs::Database;
+use super::files::Database;
 use super::{Access, ObjectFile};
 use crate::catalog::CatalogEntry;
 use crate::clock::Timestamp;
@@ -84,7 +84,10 @@ impl<'a> Opening<'a> {
     fn find_file(&self) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
         let failed = |source| StoreError::of_file("open", &self.path, source);
         match self.store.disk.open(&self.path) {
-            Ok(file) => file.lock().map_err(failed).map(|()| Some(file)),
+            Ok(file) => match file.lock() {
+                Ok(()) => Ok(Some(file)),
+                Err(err) => Err(StoreError::of_file("lock", &self.path, err)),
+            },
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(err) => {
                 let is_read_only = err.kind() == io::ErrorKind::ReadOnlyFilesystem;
