@@ -68,8 +68,8 @@ pub struct Template {
     sets: Vec<MigrationSet>,
     /// All versions in one line, to compare with what a file says in one query.
     versions: String,
-    /// Numbers of the pages that hold the schema.
-    schema_pages: Vec<usize>,
+    /// The pages that hold the schema, without what changes in them, each with its offset.
+    schema: Vec<(usize, Vec<u8>)>,
     /// What is prepared on every connection that is opened ahead.
     statements: &'static [&'static str],
 }
@@ -142,8 +142,8 @@ impl Template {
         let versions = read_versions(&conn).map_err(TemplateError::Sqlite)?;
         let mut image = conn.serialize(MAIN_DB).map_err(TemplateError::Sqlite)?.to_vec();
         image[FORMAT_BYTES].fill(2);
-        let schema_pages = schema_pages(&conn).map_err(TemplateError::Sqlite)?;
-        Ok(Template { image, sets, versions, schema_pages, statements })
+        let schema = schema_pages(&conn, &image).map_err(TemplateError::Sqlite)?;
+        Ok(Template { image, sets, versions, schema, statements })
     }
 
     /// A database in WAL mode.
@@ -165,20 +165,11 @@ impl Template {
         &self,
         mut read: impl FnMut(&mut [u8], u64) -> io::Result<()>,
     ) -> io::Result<bool> {
-        let page_bytes = PAGE_BYTES as usize;
-        let mut page = vec![0; page_bytes];
-        for number in &self.schema_pages {
-            let start = (number - 1) * page_bytes;
-            read(&mut page, start as u64)?;
-            let mut expected = self.image[start..start + page_bytes].to_vec();
-            if *number == 1 {
-                // Counters of pages and of changes, which have nothing to do with the schema.
-                for counters in HEADER_COUNTERS {
-                    page[counters.clone()].fill(0);
-                    expected[counters].fill(0);
-                }
-            }
-            if page != expected {
+        let mut page = vec![0; PAGE_BYTES as usize];
+        for (offset, expected) in &self.schema {
+            read(&mut page, *offset as u64)?;
+            forget_counters(*offset, &mut page);
+            if page != *expected {
                 return Ok(false);
             }
         }
@@ -227,26 +218,42 @@ pub(crate) fn write_object(
     conn.execute(INSERT_OBJECT, row).map(drop)
 }
 
-/// All versions of a database in one line, `<set>=<version>` in the order of names.
-fn read_versions(conn: &Connection) -> rusqlite::Result<String> {
-    conn.query_row(SELECT_VERSIONS, [], |row| row.get(0))
+/// The SQL expression of all versions in one line.
+macro_rules! versions {
+    () => {
+        "(SELECT coalesce(group_concat(name || '=' || version, ',' ORDER BY name), '') \
+         FROM dormouse_schema)"
+    };
 }
 
-const SELECT_VERSIONS: &str = "
-    SELECT coalesce(group_concat(name || '=' || version, ',' ORDER BY name), '')
-    FROM dormouse_schema";
+/// All versions of a database in one line, `<set>=<version>` in the order of names.
+fn read_versions(conn: &Connection) -> rusqlite::Result<String> {
+    conn.query_row(concat!("SELECT ", versions!()), [], |row| row.get(0))
+}
 
 /// What an object's database says about itself, and all versions as [`read_versions`] gives them.
-pub(crate) const SELECT_IDENTITY: &str = "
-    SELECT kind, id, generation, created_ms,
-        (SELECT coalesce(group_concat(name || '=' || version, ',' ORDER BY name), '')
-         FROM dormouse_schema)
-    FROM dormouse_object";
+pub(crate) const SELECT_IDENTITY: &str =
+    concat!("SELECT kind, id, generation, created_ms, ", versions!(), " FROM dormouse_object");
 
-/// The pages of a database that hold its schema, those of long texts too.
-fn schema_pages(conn: &Connection) -> rusqlite::Result<Vec<usize>> {
+/// The pages of a database that hold its schema, those of long texts too, each with its offset.
+fn schema_pages(conn: &Connection, image: &[u8]) -> rusqlite::Result<Vec<(usize, Vec<u8>)>> {
+    let page_bytes = PAGE_BYTES as usize;
     let sql = "SELECT pageno FROM dbstat WHERE name = 'sqlite_schema'";
-    conn.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+    let mut statement = conn.prepare(sql)?;
+    let pages = statement.query_map([], |row| {
+        let offset = (row.get::<_, usize>(0)? - 1) * page_bytes;
+        let mut page = image[offset..offset + page_bytes].to_vec();
+        forget_counters(offset, &mut page);
+        Ok((offset, page))
+    })?;
+    pages.collect()
+}
+
+/// Wipes what has nothing to do with the schema from a page of it.
+fn forget_counters(offset: usize, page: &mut [u8]) {
+    if offset == 0 {
+        HEADER_COUNTERS.into_iter().for_each(|counters| page[counters].fill(0));
+    }
 }
 
 fn empty_database() -> rusqlite::Result<Connection> {

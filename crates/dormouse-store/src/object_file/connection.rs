@@ -29,7 +29,8 @@ const STATEMENTS_KEPT: usize = 32;
 /// * `cache_size`: memory per resident object. It reads the schema, which opens the WAL.
 fn pragmas() -> String {
     format!(
-        "PRAGMA synchronous = OFF; PRAGMA cache_spill = OFF; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{CACHE_KIB};"
+        "PRAGMA synchronous = OFF; PRAGMA cache_spill = OFF;
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{CACHE_KIB};"
     )
 }
 
