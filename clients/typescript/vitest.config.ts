@@ -6,7 +6,8 @@ const react18 = (name: string): string => fileURLToPath(new URL(`test/react-18/n
 
 const config: ViteUserConfig = defineConfig({
   test: {
-    testTimeout: 30_000,
+    // More than `until` waits: what never came true names itself.
+    testTimeout: 45_000,
     projects: [
       { extends: true, test: { name: "node", include: ["test/*.test.ts"] } },
       {
