@@ -88,57 +88,81 @@ impl Answer {
 
 /// The gate of one lane.
 pub(crate) struct Gate {
+    lane: usize,
     shared: Arc<Shared>,
-    durable: Position,
     held: VecDeque<Held>,
     held_bytes: usize,
-    /// Objects that stopped because the gate was full or because they wait to backfill.
+    /// Objects that stopped until the next release.
     stalled: Vec<Runner>,
+    /// The first position that a stalled object waits for, besides those of what is held.
+    stalled_until: Option<Position>,
 }
 
 impl Gate {
-    pub(crate) fn new(shared: Arc<Shared>) -> Gate {
-        let durable = *shared.durable.borrow();
-        Gate { shared, durable, held: VecDeque::new(), held_bytes: 0, stalled: Vec::new() }
+    /// The gate of the lane with this index.
+    pub(crate) fn new(lane: usize, shared: Arc<Shared>) -> Gate {
+        let (held, stalled) = (VecDeque::new(), Vec::new());
+        Gate { lane, shared, held, held_bytes: 0, stalled, stalled_until: None }
     }
 
     /// Takes an outcome, and lets it pass when it is durable.
     pub(crate) fn hold(&mut self, held: Held) {
-        if held.in_gate.get() == 0 && held.position <= self.durable {
+        if held.in_gate.get() == 0 && held.position <= self.durable() {
             Releases::new(&self.shared).add(held);
             return;
         }
         held.in_gate.set(held.in_gate.get() + 1);
         self.held_bytes += held.bytes();
         self.held.push_back(held);
+        if self.held.len() == 1 {
+            self.wait();
+        }
     }
 
     /// Lets everything pass that is durable now. Returns the objects that may go on.
-    pub(crate) fn release(&mut self, durable: Position) -> Vec<Runner> {
-        self.durable = self.durable.max(durable);
+    pub(crate) fn release(&mut self) -> Vec<Runner> {
+        let durable = self.durable();
         let mut releases = Releases::new(&self.shared);
-        while let Some(held) = self.held.pop_front_if(|held| held.position <= self.durable) {
+        while let Some(held) = self.held.pop_front_if(|held| held.position <= durable) {
             held.in_gate.set(held.in_gate.get() - 1);
             self.held_bytes -= held.bytes();
             releases.add(held);
         }
         drop(releases);
+        self.stalled_until = None;
+        self.wait();
         std::mem::take(&mut self.stalled)
     }
 
-    /// Whether the lane may take more input.
+    /// Whether the lane may take more input. If not, there will be a release.
     pub(crate) fn has_room(&self) -> bool {
         self.held_bytes <= self.shared.config.gate_bytes_max
     }
 
-    /// Runs the object again after the next release.
-    pub(crate) fn stall(&mut self, runner: Runner) {
+    /// Runs the object again after the next release, of which there is one when this position is
+    /// durable at the latest.
+    pub(crate) fn stall(&mut self, runner: Runner, until: Position) {
         self.stalled.push(runner);
+        self.stalled_until = Some(self.stalled_until.map_or(until, |other| other.min(until)));
+        self.wait();
     }
 
-    /// How far the journal has come, as this lane knows it.
+    /// How far the journal has come.
     pub(crate) fn durable(&self) -> Position {
-        self.durable
+        self.shared.durable.position()
+    }
+
+    /// At which position outcomes pass next. A gate that is empty needs nothing.
+    pub(crate) fn next_release(&self) -> Position {
+        self.held.front().map_or(Position::ZERO, |held| held.position)
+    }
+
+    /// Asks for a release as soon as one lets something pass.
+    fn wait(&self) {
+        let first_held = self.held.front().map(|held| held.position);
+        if let Some(position) = first_held.into_iter().chain(self.stalled_until).min() {
+            self.shared.durable.want(self.lane, position);
+        }
     }
 }
 

@@ -67,7 +67,7 @@ struct Resident {
 impl Lane {
     pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Lane {
         let state = LaneState {
-            gate: RefCell::new(Gate::new(Arc::clone(&shared))),
+            gate: RefCell::new(Gate::new(index, Arc::clone(&shared))),
             residents: RefCell::new(LruCache::unbounded()),
             places_wanted: Cell::new(0),
             shared,
@@ -133,12 +133,11 @@ impl Actor for Lane {
         let sweep = self.state.shared.config.idle_timeout / SWEEPS_PER_TIMEOUT;
         ctx.run_interval(sweep.clamp(SWEEP_MIN, SWEEP_MAX), |lane, _| lane.sweep());
 
-        let mut durable = self.state.shared.durable.clone();
-        let state = Rc::clone(&self.state);
+        let (lane, state) = (self.index, Rc::clone(&self.state));
         actix::spawn(async move {
-            while durable.changed().await.is_ok() {
-                let position = *durable.borrow_and_update();
-                let resumed = state.gate.borrow_mut().release(position);
+            loop {
+                state.shared.durable.reached(lane).await;
+                let resumed = state.gate.borrow_mut().release();
                 for actor in resumed {
                     actor.run();
                 }

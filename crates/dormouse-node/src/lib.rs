@@ -29,6 +29,7 @@ mod sessions;
 
 mod alarm_clock;
 mod courier;
+mod durable;
 mod gate;
 mod jobs;
 mod lane;

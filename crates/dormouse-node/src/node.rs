@@ -14,6 +14,7 @@ use dormouse_store::Store;
 
 use crate::alarm_clock::{self, AlarmClock};
 use crate::config::NodeConfig;
+use crate::durable::Durable;
 use crate::entry::State;
 use crate::envelope::{Envelope, Reply};
 use crate::lane::{Close, Lane};
@@ -21,7 +22,7 @@ use crate::object_ref::{Entries, ObjectRef};
 use crate::router::Router;
 use crate::session_clock::{self, SessionClock};
 use crate::sessions::Arrival;
-use crate::shared::{Shared, watch_durable};
+use crate::shared::Shared;
 use crate::stats::NodeStats;
 
 /// All objects of this process. Cheap to clone.
@@ -71,7 +72,7 @@ impl Node {
             strangers_until: clock.now().checked_add(SESSION_KEPT).unwrap_or(clock.now()),
         };
         let shared = Arc::new(Shared {
-            durable: watch_durable(&store),
+            durable: Durable::follow(&store, config.lanes),
             config,
             store,
             clock,
@@ -253,18 +254,13 @@ impl Node {
     /// is resident; the caller bounds the time.
     pub async fn shut_down(&self) {
         self.shared.is_stopping.store(true, Ordering::Release);
-        let mut durable = self.shared.durable.clone();
         while !self.is_at_rest() {
             for lane in self.lanes.iter() {
                 // A full mailbox: it is asked again in the next round.
                 _ = lane.try_send(Close);
             }
-            // An object leaves once its last position is durable; look again at each notice, and
-            // now and then for those that were busy.
-            let round = tokio::time::timeout(SHUT_DOWN_ROUND, durable.changed());
-            if let Ok(Err(_)) = round.await {
-                break;
-            }
+            // An object leaves once its last position is durable and it is not busy.
+            tokio::time::sleep(SHUT_DOWN_ROUND).await;
         }
         for arbiter in self.arbiters.iter() {
             arbiter.stop();

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
 use dormouse::{Error, Instance, Offset, Outcome, Receipt, Surroundings};
+use dormouse_store::Position;
 
 use crate::alarm_clock::Told;
 use crate::entry::State;
@@ -133,8 +134,9 @@ impl ObjectActor {
     fn is_ready(&mut self, ctx: &mut Context<Self>) -> bool {
         let gate = self.lane.gate.borrow();
         if !gate.has_room() {
+            let until = gate.next_release();
             drop(gate);
-            self.stall(ctx);
+            self.stall(ctx, until);
             return false;
         }
         let Some(instance) = &mut self.instance else { return false };
@@ -143,9 +145,10 @@ impl ObjectActor {
         }
         // Backfill must wait for the journal. The object takes no input until then, or a busy one
         // would never get there.
-        if instance.position() > gate.durable() {
+        let position = instance.position();
+        if position > gate.durable() {
             drop(gate);
-            self.stall(ctx);
+            self.stall(ctx, position);
             return false;
         }
         let maintained = instance.maintain(gate.durable());
@@ -158,11 +161,12 @@ impl ObjectActor {
         true
     }
 
-    /// Runs the object again after the gate's next release.
-    fn stall(&self, ctx: &Context<Self>) {
+    /// Runs the object again after the gate's next release, at this position at the latest.
+    fn stall(&self, ctx: &Context<Self>, until: Position) {
         if !self.is_stalled.replace(true) {
             let is_stalled = Rc::clone(&self.is_stalled);
-            self.lane.gate.borrow_mut().stall(Runner { actor: ctx.address(), is_stalled });
+            let runner = Runner { actor: ctx.address(), is_stalled };
+            self.lane.gate.borrow_mut().stall(runner, until);
         }
     }
 
@@ -303,12 +307,15 @@ impl ObjectActor {
 
     fn leave(&mut self, ctx: &mut Context<Self>) {
         let Some(instance) = &self.instance else { return };
-        let durable = self.lane.gate.borrow().durable();
-        let is_settled = self.in_gate.get() == 0 && instance.position() <= durable;
+        let gate = self.lane.gate.borrow();
+        let (durable, next_release) = (gate.durable(), gate.next_release());
+        drop(gate);
+        let has_passed = self.in_gate.get() == 0;
+        let is_settled = has_passed && instance.position() <= durable;
         let has_jobs = self.object.entry().jobs.load(Ordering::Relaxed) > 0;
         if !is_settled && self.lane.is_crowded() {
             // It leaves after the release that settles it.
-            self.stall(ctx);
+            self.stall(ctx, if has_passed { instance.position() } else { next_release });
         }
         // A server that stops does not wait until the object may be tried again.
         let may_sleep = (instance.may_sleep() && !has_jobs) || self.lane.shared.is_stopping();

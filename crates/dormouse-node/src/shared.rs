@@ -8,14 +8,14 @@ use actix::Addr;
 use actix::prelude::SendError;
 use actix_rt::ArbiterHandle;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use dormouse::{Clock, Error, Key, Kind, Kinds, SessionLimits};
 use dormouse_socket::{CloseCode, HubHandle, ToHub, TopicId};
-use dormouse_store::{Position, Store};
+use dormouse_store::Store;
 
 use crate::alarm_clock::AlarmClock;
 use crate::config::NodeConfig;
+use crate::durable::Durable;
 use crate::entry::{Entry, Mailbox, Next};
 use crate::envelope::Envelope;
 use crate::object_actor::send_run;
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hubs: Vec<HubHandle>,
-    pub(crate) durable: watch::Receiver<Position>,
+    pub(crate) durable: Arc<Durable>,
     pub(crate) stats: NodeStats,
     pub(crate) kinds: Kinds,
     pub(crate) entries: Arc<Entries>,
@@ -160,18 +160,4 @@ impl Shared {
 
 fn stopping() -> Error {
     Error::unavailable("the server is stopping; nothing happened")
-}
-
-/// How far the journal has come, for every lane.
-pub(crate) fn watch_durable(store: &Store) -> watch::Receiver<Position> {
-    let log = store.commit_log();
-    let (sender, receiver) = watch::channel(log.durable());
-    log.watch(Box::new(move |position| {
-        sender.send_if_modified(|durable| {
-            let risen = position > *durable;
-            *durable = (*durable).max(position);
-            risen
-        });
-    }));
-    receiver
 }
