@@ -5,13 +5,13 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Bytes that one read takes at most: what 8 broadcasts of 300 bytes need many times over.
 const READ_BYTES: usize = 64 << 10;
@@ -68,8 +68,25 @@ impl WebSocket {
     ///
     /// The server refused; the error carries its status line.
     pub(crate) async fn open(address: SocketAddr, path: &str) -> Result<WebSocket> {
-        let mut stream =
+        let stream =
             TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
+        WebSocket::upgrade(stream, address, path).await
+    }
+
+    /// As [`open`](Self::open), from this address of loopback.
+    pub(crate) async fn open_from(
+        source: Ipv4Addr,
+        address: SocketAddr,
+        path: &str,
+    ) -> Result<WebSocket> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((source, 0).into()).with_context(|| format!("bind {source}"))?;
+        let connected = socket.connect(address).await;
+        let stream = connected.with_context(|| format!("connect {source} to {address}"))?;
+        WebSocket::upgrade(stream, address, path).await
+    }
+
+    async fn upgrade(mut stream: TcpStream, address: SocketAddr, path: &str) -> Result<WebSocket> {
         stream.set_nodelay(true)?;
         let request = handshake(address, path, "");
         stream.write_all(&request).await.context("send the handshake")?;
