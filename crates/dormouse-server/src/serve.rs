@@ -1,7 +1,8 @@
 //! `dormouse serve`: puts the parts together, and takes them apart in order.
 
+mod accept;
 mod drain;
-mod listen;
+mod workers;
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::documents::Documents;
 use crate::http::FrontDoor;
 use crate::memory;
 use crate::objects::control;
-use crate::serve::listen::Workers;
+use crate::serve::workers::{Setup, Workers};
 use crate::settings::{
     AuthMode, AuthSettings, Durability, LogFormat, ServeArgs, Settings, SettingsError,
 };
@@ -63,7 +64,7 @@ async fn serve(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let auth = start_auth(&settings, &kinds, &clock).await?;
     // Before the data folder: a port that is taken is the cheaper thing to find out.
-    let listener = listen::bind(settings.listen)
+    let listener = accept::bind(settings.listen)
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr().context("cannot read the address that was bound")?;
     let store = open_store(&settings, &clock)?;
@@ -102,19 +103,16 @@ async fn serve(
         byte_rate: settings.limits.byte_rate(settings.message_bytes_max),
         ..HubConfig::default()
     };
-    let accepting = listener.try_clone().context("cannot keep hold of the listener")?;
     let head_time_max = settings.limits.handshake_timeout;
-    let workers = Workers { door: door.clone(), inboxes, hub_config, tls, head_time_max };
-    let server = listen::start(listener, workers).context("cannot start the HTTP workers")?;
-    let handle = server.handle();
-    let served = actix_rt::spawn(server);
+    let setup = Setup { door: door.clone(), hub_config, tls, head_time_max };
+    let workers = Workers::start(listener, inboxes, &setup).await;
+    let workers = workers.context("cannot start the HTTP workers")?;
 
     announce(address, &settings)?;
     signals.received().await;
 
-    drain::drain(&door, &accepting, &handle, settings.drain_window).await;
+    drain::drain(&door, workers, settings.drain_window).await;
     drop(control);
-    served.await.context("the HTTP server panicked")?.context("the HTTP server failed")?;
     let closed = actix_rt::task::spawn_blocking(move || store.shut_down()).await;
     closed.context("closing the data folder panicked")?.context("cannot close the data folder")?;
     tracing::info!("stopped");

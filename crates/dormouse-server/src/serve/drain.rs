@@ -1,15 +1,13 @@
 //! How the server stops: nobody new, sockets told to come back, calls answered, objects asleep.
 
-use std::net::{Shutdown, TcpListener};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix_server::ServerHandle;
 use dormouse_socket::ToHub;
-use socket2::SockRef;
 use tokio::time::timeout;
 
 use crate::http::FrontDoor;
+use crate::serve::workers::Workers;
 
 /// A socket whose turn has come, and that does not read, gets so long to take its close frame.
 const SOCKETS_CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -22,20 +20,10 @@ const OBJECTS_SLEEP_MAX: Duration = Duration::from_secs(20);
 ///
 /// Both, because either alone is a storm: clients that spread only their return lose their sockets at
 /// one moment, and clients that do not spread it come back as they were closed.
-pub(super) async fn drain(
-    door: &FrontDoor,
-    listener: &TcpListener,
-    handle: &ServerHandle,
-    window: Duration,
-) {
+pub(super) async fn drain(door: &FrontDoor, workers: Workers, window: Duration) {
     tracing::info!("stopping");
     door.is_draining.store(true, Ordering::Release);
-    handle.pause().await;
-    // The server has stopped accepting, but the kernel would go on, and those clients would wait for
-    // an answer that never comes. Refused, they go elsewhere at once.
-    if let Err(err) = SockRef::from(listener).shutdown(Shutdown::Read) {
-        tracing::warn!(error = &err as &dyn std::error::Error, "the listener stays open");
-    }
+    workers.stop_accepting();
 
     let reason = format!(r#"{{"withinMs":{}}}"#, window.as_millis());
     let within = window.saturating_add(SOCKETS_CLOSE_MAX);
@@ -52,5 +40,5 @@ pub(super) async fn drain(
     if timeout(OBJECTS_SLEEP_MAX, door.node.shut_down()).await.is_err() {
         tracing::warn!("some objects did not come to rest in time; the next start recovers them");
     }
-    handle.stop(true).await;
+    workers.stop().await;
 }
