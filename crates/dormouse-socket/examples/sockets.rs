@@ -93,7 +93,7 @@ async fn serve() -> Result<(), Failure> {
             let hub = Rc::clone(&hub);
             async move {
                 if let Ok(handshake) = Handshake::check(request.head())
-                    && let Ok(upgraded) = switch_protocols(framed, &handshake, None, None).await
+                    && let Ok(upgraded) = switch_protocols(framed, &handshake, None, None)
                 {
                     let (topic, filter) = (TOPIC, EventMask::ALL);
                     let accept = Accept {
@@ -102,6 +102,7 @@ async fn serve() -> Result<(), Failure> {
                         from: 0,
                         binary: false,
                         watches: false,
+                        greeted: true,
                         session: (),
                     };
                     hub.accept(upgraded, accept);

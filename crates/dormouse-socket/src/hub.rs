@@ -76,6 +76,9 @@ pub struct Accept<S> {
     pub binary: bool,
     /// Whether it gets what is published for [watchers](crate::To::Watchers).
     pub watches: bool,
+    /// Whether the owner answers [`Owner::opened`] with [`ToHub::Attach`](crate::ToHub::Attach). The end of the
+    /// handshake then waits for that, for a heartbeat's 32nd part at most, and goes out in the same write.
+    pub greeted: bool,
     /// The owner's value.
     pub session: S,
 }
@@ -210,8 +213,9 @@ impl<O: Owner> Driver<O> {
     }
 
     fn open(&mut self, upgraded: Upgraded, accept: Accept<O::Session>) {
-        let Upgraded { stream, read_ahead, form } = upgraded;
-        let Accept { topic, filter, from: offset, binary: takes_binary, watches, session } = accept;
+        let Upgraded { stream, read_ahead, head, form } = upgraded;
+        let Accept { topic, filter, from: offset, binary: takes_binary, .. } = accept;
+        let Accept { watches, greeted, session, .. } = accept;
         let start = Start { stream, session, topic, filter, offset, takes_binary, watches, form };
         let ready = &self.env.ready;
         let id = self.sockets.insert(|id| Socket::new(id, ready.waker(id.slot()), start));
@@ -219,6 +223,9 @@ impl<O: Owner> Driver<O> {
 
         if let Some(socket) = self.sockets.get_mut(id) {
             socket.decoder.keep_unread(&read_ahead);
+            if !head.is_empty() {
+                socket.begin(head, greeted, &mut self.env);
+            }
             if let Form::EventStream(convention) = form {
                 socket.push_written(event_stream::preface(id, convention), &mut self.env);
             }

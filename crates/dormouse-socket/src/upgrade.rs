@@ -1,4 +1,5 @@
-//! The last that HTTP has to say: a refusal, or the 101 after which the stream is ours.
+//! The last that HTTP has to say: a refusal, or the 101 after which the stream is ours. The hub sends the 101, in
+//! one write with what the client is greeted with.
 //!
 //! Both take the `Framed` that the upgrade service of `actix_http` is given. Once the service's
 //! future has ended, the HTTP dispatcher is dropped; it would cost more than 20 KB per idle socket.
@@ -36,13 +37,16 @@ type Answer = h1::Message<(Response<()>, BodySize)>;
 pub struct Upgraded {
     pub(crate) stream: Stream,
     pub(crate) read_ahead: Bytes,
+    /// The end of the handshake, which the client is yet to be sent.
+    pub(crate) head: Bytes,
     pub(crate) form: Form,
 }
 
 impl Upgraded {
     /// Wraps a stream on which the handshake is over. `read_ahead` is what was read past it.
     pub fn new(stream: impl Into<Stream>, read_ahead: Bytes) -> Upgraded {
-        Upgraded { stream: stream.into(), read_ahead, form: Form::Plain }
+        let head = Bytes::new();
+        Upgraded { stream: stream.into(), read_ahead, head, form: Form::Plain }
     }
 
     /// Says that client and server agreed on compression.
@@ -59,11 +63,12 @@ impl Upgraded {
     /// The connection is gone.
     pub fn event_stream(stream: Stream, convention: Convention) -> io::Result<Upgraded> {
         stream.set_nodelay()?;
-        Ok(Upgraded { stream, read_ahead: Bytes::new(), form: Form::EventStream(convention) })
+        let form = Form::EventStream(convention);
+        Ok(Upgraded { form, ..Upgraded::new(stream, Bytes::new()) })
     }
 }
 
-/// Answers a handshake with 101 and takes the stream out of HTTP.
+/// Takes the stream of a handshake out of HTTP. The [`Hub`](crate::Hub) that accepts it answers with 101.
 ///
 /// `subprotocol` must be one that the client offered, or `None`. `deflate` is what the handshake
 /// [gives](Handshake::deflate) if messages are to be compressed, else `None`. Bytes that the client sent right
@@ -71,14 +76,9 @@ impl Upgraded {
 ///
 /// # Errors
 ///
-/// What writing the answer gave, or [`io::ErrorKind::TimedOut`] if it took longer than 5 s, or
-/// [`io::ErrorKind::InvalidInput`] for a subprotocol that cannot stand in a header. The stream is
-/// dropped.
-///
-/// # Cancel safety
-///
-/// Dropping the future drops the stream.
-pub async fn switch_protocols(
+/// [`io::ErrorKind::InvalidInput`] for a subprotocol that cannot stand in a header, or the connection is gone. The
+/// stream is dropped.
+pub fn switch_protocols(
     mut framed: Framed<Connection, h1::Codec>,
     handshake: &Handshake,
     subprotocol: Option<&str>,
@@ -97,15 +97,15 @@ pub async fn switch_protocols(
     }
 
     write(&mut framed, h1::Message::Item((answer, BodySize::None)))?;
-    within_farewell(flush(&mut framed)).await?;
 
     let parts = framed.into_parts();
     let stream = parts.io.into_stream()?;
     // Events are small and must not wait for each other.
     stream.set_nodelay()?;
-    // A copy, so that the large read buffer of HTTP is not kept for a few bytes.
+    // Copies, so that the large buffers of HTTP are not kept for a few bytes.
     let read_ahead = Bytes::copy_from_slice(&parts.read_buf);
-    let upgraded = Upgraded::new(stream, read_ahead);
+    let head = Bytes::copy_from_slice(&parts.write_buf);
+    let upgraded = Upgraded { head, ..Upgraded::new(stream, read_ahead) };
     Ok(match deflate {
         Some(deflate) => upgraded.with_deflate(deflate),
         None => upgraded,

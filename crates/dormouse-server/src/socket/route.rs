@@ -144,6 +144,7 @@ impl Destination {
                 from: 0,
                 binary: true,
                 watches: false,
+                greeted: false,
                 session: SocketSession::echo(),
             }),
         }
@@ -216,7 +217,7 @@ impl ObjectRoute {
         let identity = visitor.into_identity();
         let start = Start { since, filter: named, comes_back, watches, identity, says_resumed };
         let session = SocketSession::new(object, node.clock().now(), start);
-        Ok(Accept { topic, filter, from, binary: false, watches, session })
+        Ok(Accept { topic, filter, from, binary: false, watches, greeted: true, session })
     }
 }
 

@@ -36,7 +36,7 @@ impl UpgradeService {
             Ok((handshake, accept)) => {
                 let subprotocol = handshake.subprotocols().find(|name| *name == "dormouse");
                 let deflate = handshake.deflate().filter(|_| self.door.compression);
-                let switched = switch_protocols(framed, &handshake, subprotocol, deflate).await;
+                let switched = switch_protocols(framed, &handshake, subprotocol, deflate);
                 if let Ok(upgraded) = switched {
                     self.hub.accept(upgraded, accept);
                 }

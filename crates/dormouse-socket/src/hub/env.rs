@@ -33,6 +33,8 @@ pub(crate) struct Env {
 pub(super) enum Watch {
     /// It has not taken what waits for it, or is behind.
     Stalled(SocketId),
+    /// The end of its handshake waits for what the client is greeted with.
+    Greeted(SocketId),
     /// It is in its closing handshake, until then.
     Closing(SocketId, Instant),
 }

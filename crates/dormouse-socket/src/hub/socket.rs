@@ -57,6 +57,8 @@ pub(crate) struct Socket<S> {
     takes_binary: bool,
     watches: bool,
     form: Form,
+    /// Whether the end of the handshake is queued, and waits for what follows it.
+    holds_head: bool,
     is_touched: bool,
     is_watched: bool,
     /// Whether it was not read although there may be something to read.
@@ -145,6 +147,7 @@ impl<S> Socket<S> {
             takes_binary: start.takes_binary,
             watches: start.watches,
             form: start.form,
+            holds_head: false,
             is_touched: false,
             is_watched: false,
             is_paused: false,
@@ -205,6 +208,7 @@ impl<S> Socket<S> {
 
     /// Decides how the socket ends. The first verdict counts.
     pub(super) fn judge(&mut self, verdict: Verdict, env: &mut Env) {
+        self.holds_head = false;
         self.verdict.get_or_insert_with(|| Box::new(verdict));
         self.touch(env);
     }

@@ -176,6 +176,12 @@ impl<O: Owner> Driver<O> {
                     None => false,
                 }
             }
+            Watch::Greeted(id) => {
+                if let Some(socket) = self.sockets.get_mut(id) {
+                    socket.greet(&mut self.env);
+                }
+                false
+            }
             Watch::Closing(id, until) => {
                 if self.sockets.get_mut(id).is_none() {
                     return false;

@@ -8,11 +8,13 @@ use actix_http::body::BoxBody;
 use actix_http::{HttpService, Protocol, Request, Response, StatusCode, h1};
 use actix_service::{Service as _, ServiceFactory as _, fn_service};
 use dormouse_socket::{
-    Accept, CloseCause, Connection, EventMask, Handshake, Hub, HubConfig, HubIndex, OriginRules,
-    Owner, SocketCx, SocketId, TopicId, hub_channel, refuse, switch_protocols, text_frame,
+    Accept, Batch, CloseCause, Connection, EventMask, Handshake, Hub, HubConfig, HubHandle,
+    HubIndex, OriginRules, Owner, SocketCx, SocketId, ToHub, TopicId, hub_channel, refuse,
+    switch_protocols, text_frame,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use crate::client::{Client, TEXT, masked_frame};
 
@@ -22,13 +24,39 @@ const REQUEST: &str = "GET /ws/counter/a HTTP/1.1\r\nHost: localhost\r\nConnecti
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Protocol: dormouse, bearer.abc\r\n";
 
-/// Sends every message back.
-struct Echo;
+/// How the owner greets a new socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Greeting {
+    /// It says from the start that it does not.
+    None,
+    /// With this event.
+    Text(&'static str),
+    /// It would, but is busy with something else.
+    Late,
+}
+
+/// Greets, and sends every message back.
+struct Echo {
+    hub: HubHandle,
+    greeting: Greeting,
+}
 
 impl Owner for Echo {
     type Session = ();
 
-    fn opened(&self, _socket: SocketId, _session: &mut ()) {}
+    fn opened(&self, socket: SocketId, _session: &mut ()) {
+        if let Greeting::Text(text) = self.greeting {
+            let (direct, batch) = (Some(text_frame(text)), Batch::empty());
+            self.hub.send(ToHub::Attach {
+                socket,
+                topic: TOPIC,
+                direct,
+                batch,
+                offset: 0,
+                tail: true,
+            });
+        }
+    }
 
     fn message(&self, socket: &mut SocketCx<'_, ()>, text: &str) {
         socket.send(text_frame(text));
@@ -41,8 +69,12 @@ impl Owner for Echo {
 
 /// Serves one connection the way a server does, and gives the client's end of it.
 async fn connect() -> TcpStream {
-    let (_, inbox) = hub_channel(HubIndex(0));
-    let hub = Hub::start(inbox, HubConfig::default(), Echo);
+    connect_to(Greeting::None, HubConfig::default()).await
+}
+
+async fn connect_to(greeting: Greeting, config: HubConfig) -> TcpStream {
+    let (handle, inbox) = hub_channel(HubIndex(0));
+    let hub = Hub::start(inbox, config, Echo { hub: handle, greeting });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
 
@@ -53,7 +85,7 @@ async fn connect() -> TcpStream {
                 let hub = Rc::clone(&hub);
                 async move {
                     // An error is what the client made of its connection; its side is what counts.
-                    _ = upgrade(&hub, request, framed).await;
+                    _ = upgrade(&hub, greeting != Greeting::None, request, framed).await;
                     Ok::<_, actix_http::Error>(())
                 }
             }))
@@ -70,6 +102,7 @@ async fn connect() -> TcpStream {
 
 async fn upgrade(
     hub: &Hub<Echo>,
+    greeted: bool,
     request: Request,
     framed: Framed<Connection, h1::Codec>,
 ) -> std::io::Result<()> {
@@ -80,12 +113,19 @@ async fn upgrade(
         (_, Err(err)) => (err.status(), err.to_string()),
         (Ok(()), Ok(handshake)) => {
             let subprotocol = handshake.subprotocols().find(|name| *name == "dormouse");
-            let upgraded =
-                switch_protocols(framed, handshake, subprotocol, handshake.deflate()).await?;
-            let (topic, filter) = (TopicId(1), EventMask::ALL);
+            let upgraded = switch_protocols(framed, handshake, subprotocol, handshake.deflate())?;
+            let (topic, filter) = (TOPIC, EventMask::ALL);
             hub.accept(
                 upgraded,
-                Accept { topic, filter, from: 0, binary: false, watches: false, session: () },
+                Accept {
+                    topic,
+                    filter,
+                    from: 0,
+                    binary: false,
+                    watches: false,
+                    greeted,
+                    session: (),
+                },
             );
             return Ok(());
         }
@@ -96,6 +136,8 @@ async fn upgrade(
     }
     refuse(framed, answer.body(sentence).map_into_boxed_body()).await
 }
+
+const TOPIC: TopicId = TopicId(1);
 
 /// Reads the head of an answer.
 async fn read_head(stream: &mut TcpStream) -> String {
@@ -133,6 +175,29 @@ async fn a_browser_is_switched_over_and_its_first_message_may_come_with_the_requ
     assert_eq!(client.receive_text().await, "early");
     client.send_text("late").await;
     assert_eq!(client.receive_text().await, "late");
+}
+
+#[actix_rt::test]
+async fn a_greeting_comes_in_one_piece_with_the_end_of_the_handshake() {
+    let mut stream = connect_to(Greeting::Text("welcome"), HubConfig::default()).await;
+    stream.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
+
+    let mut bytes = [0; 1024];
+    let read = stream.read(&mut bytes).await.unwrap();
+
+    assert!(bytes.starts_with(b"HTTP/1.1 101 "));
+    assert!(bytes[..read].ends_with(b"welcome"), "{:?}", bytes[..read].escape_ascii());
+}
+
+#[actix_rt::test]
+async fn a_handshake_ends_although_nobody_has_time_to_greet() {
+    let config = HubConfig { heartbeat: Duration::from_secs(1), ..HubConfig::default() };
+    let mut stream = connect_to(Greeting::Late, config).await;
+    stream.write_all(format!("{REQUEST}\r\n").as_bytes()).await.unwrap();
+
+    let head = timeout(Duration::from_secs(30), read_head(&mut stream)).await.unwrap();
+
+    assert!(head.starts_with("http/1.1 101 "), "{head}");
 }
 
 #[actix_rt::test]

@@ -234,6 +234,7 @@ pub(crate) fn accept() -> Accept<u32> {
         from: 0,
         binary: false,
         watches: false,
+        greeted: true,
         session: 0,
     }
 }

@@ -83,7 +83,7 @@ impl<S> Socket<S> {
         self.offset = refill.offset;
         self.release_held(env);
         // Even an empty answer is one that the hub must look at.
-        self.touch(env);
+        self.greet(env);
     }
 
     /// The socket was subscribed at the tail of the log.

@@ -88,6 +88,9 @@ impl<S> Socket<S> {
 
     /// Writes what is queued, as far as the kernel takes it.
     pub(in crate::hub) fn flush(&mut self, env: &mut Env) {
+        if self.holds_head {
+            return;
+        }
         let mut cx = Context::from_waker(&self.waker);
         if !self.stream.is_flushed() {
             // Pending or failed: reading, or the next write, says what there is to say.
@@ -172,6 +175,21 @@ impl<S> Socket<S> {
         self.outgoing.as_ref().map_or(0, |outgoing| outgoing.direct_bytes())
     }
 
+    /// Queues the end of the handshake. One that is greeted is sent it with the next that it is sent.
+    pub(in crate::hub) fn begin(&mut self, head: Bytes, greeted: bool, env: &mut Env) {
+        self.push_written(head, env);
+        if greeted {
+            self.holds_head = true;
+            env.watched.push(Watch::Greeted(self.id));
+        }
+    }
+
+    /// Has the end of the handshake sent, whether something follows it or not.
+    pub(in crate::hub) fn greet(&mut self, env: &mut Env) {
+        self.holds_head = false;
+        self.touch(env);
+    }
+
     /// Changes the queue, keeps the count of its bytes, and has the hub flush it.
     pub(super) fn change_queue<T>(
         &mut self,
@@ -179,6 +197,7 @@ impl<S> Socket<S> {
         change: impl FnOnce(&mut Outgoing) -> T,
     ) -> T {
         let now = env.now;
+        self.holds_head = false;
         let outgoing = self.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(now)));
         let before = outgoing.bytes();
         let result = change(outgoing);
