@@ -31,6 +31,25 @@ async fn half_a_handshake_that_is_held_open_hurts_nobody() {
 }
 
 #[tokio::test]
+async fn who_comes_while_no_descriptor_is_left_is_served_once_there_is_one() {
+    let server = Server::start().await;
+    server.limit_open_files(100);
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        held.push(server.connection().await);
+    }
+    server
+        .eventually("it says that it cannot accept", async |server| {
+            server.log().contains("cannot accept")
+        })
+        .await;
+
+    drop(held);
+
+    assert_eq!(server.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
 async fn half_a_frame_that_is_held_open_hurts_nobody() {
     let server = Server::start().await;
     let frame = e2e::ClientFrame::text(r#"{"type":"ping"}"#).to_bytes();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -162,6 +162,16 @@ impl Process {
     /// The process id; `None` once it has ended.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Lets it have no more than so many files open from now on.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn limit_open_files(&self, max: u64) {
+        let limit = Rlimit { current: Some(max), maximum: Some(max) };
+        prlimit(pid_of(&self.child), Resource::Nofile, limit).expect("it runs, as this user");
     }
 
     fn signal(&self, number: Signal) {

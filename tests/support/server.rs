@@ -155,6 +155,15 @@ impl Server {
         self.process.ask_to_end();
     }
 
+    /// Lets it have no more than so many files open from now on.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn limit_open_files(&self, max: u64) {
+        self.process.limit_open_files(max);
+    }
+
     /// Asks it to read its certificate again.
     pub fn ask_to_reload(&self) {
         self.process.ask_to_reload();
