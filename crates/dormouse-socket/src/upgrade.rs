@@ -43,7 +43,8 @@ pub struct Upgraded {
 }
 
 impl Upgraded {
-    /// Wraps a stream on which the handshake is over. `read_ahead` is what was read past it.
+    /// Wraps a stream on which the handshake is over, up to the [head](Self::with_head). `read_ahead` is what was
+    /// read past it.
     pub fn new(stream: impl Into<Stream>, read_ahead: Bytes) -> Upgraded {
         let head = Bytes::new();
         Upgraded { stream: stream.into(), read_ahead, head, form: Form::Plain }
@@ -53,6 +54,12 @@ impl Upgraded {
     #[must_use]
     pub fn with_deflate(self, deflate: Deflate) -> Upgraded {
         Upgraded { form: Form::Deflated(deflate.window), ..self }
+    }
+
+    /// Has the hub send this before anything else: the end of a handshake.
+    #[must_use]
+    pub fn with_head(self, head: Bytes) -> Upgraded {
+        Upgraded { head, ..self }
     }
 
     /// Wraps a stream on which the answer to a request for server-sent events was written, up to the
@@ -105,7 +112,7 @@ pub fn switch_protocols(
     // Copies, so that the large buffers of HTTP are not kept for a few bytes.
     let read_ahead = Bytes::copy_from_slice(&parts.read_buf);
     let head = Bytes::copy_from_slice(&parts.write_buf);
-    let upgraded = Upgraded { head, ..Upgraded::new(stream, read_ahead) };
+    let upgraded = Upgraded::new(stream, read_ahead).with_head(head);
     Ok(match deflate {
         Some(deflate) => upgraded.with_deflate(deflate),
         None => upgraded,

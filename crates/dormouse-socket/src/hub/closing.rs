@@ -155,7 +155,7 @@ impl<O: Owner> Driver<O> {
         if let Form::EventStream(convention) = upgraded.form {
             frame = event_stream::events(&frame, None, convention);
         }
-        upgraded.stream.write_now(&frame);
+        upgraded.stream.write_now(&[upgraded.head, frame].concat());
     }
 }
 

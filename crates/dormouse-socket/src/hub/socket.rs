@@ -208,6 +208,7 @@ impl<S> Socket<S> {
 
     /// Decides how the socket ends. The first verdict counts.
     pub(super) fn judge(&mut self, verdict: Verdict, env: &mut Env) {
+        // Written before what is queued may be given up: without it nobody could read the close.
         self.holds_head = false;
         self.verdict.get_or_insert_with(|| Box::new(verdict));
         self.touch(env);

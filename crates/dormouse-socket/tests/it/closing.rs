@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use dormouse_socket::{Batch, CloseCause, CloseCode, HubConfig, ToHub, text_frame};
+use dormouse_socket::{Batch, CloseCause, CloseCode, HubConfig, ToHub, Upgraded, text_frame};
 use tokio::time::Instant;
 
-use crate::client::{CLOSE, Got, PONG, close_payload};
+use crate::client::{CLOSE, DEFLATED_TEXT, Got, PONG, close_payload};
 use crate::rig::{Call, Rig, TOPIC, accept};
 
 #[actix_rt::test]
@@ -213,10 +213,23 @@ async fn a_socket_that_arrives_while_the_hub_drains_is_turned_away() {
     rig.handle.send(ToHub::Drain { reason: "soon".to_owned(), spread: Duration::ZERO, within });
     rig.settle().await;
 
-    let mut late = rig.connect_read_ahead(b"").await;
+    let mut late = rig.connect_late(text_frame("head")).await;
 
+    assert_eq!(late.receive_text().await, "head");
     assert_eq!(late.receive().await, Got::Close(1012, "soon".to_owned()));
     assert_eq!(late.receive().await, Got::End);
     rig.direct(id, "answer", 0, 1);
     assert_eq!(rig.call().await, Call::Closed(id, CloseCause::Drained), "the other is not told of");
+}
+
+#[actix_rt::test]
+async fn who_fails_before_being_greeted_gets_the_end_of_the_handshake_first() {
+    let mut rig = Rig::start(HubConfig::default());
+    let with_head = |upgraded: Upgraded| upgraded.with_head(text_frame("head"));
+    let (mut client, _) = rig.connect_upgraded(accept(), None, with_head).await;
+
+    client.send_frame(DEFLATED_TEXT, b"").await;
+
+    assert_eq!(client.receive_text().await, "head");
+    assert!(matches!(client.receive().await, Got::Close(1002, _)));
 }

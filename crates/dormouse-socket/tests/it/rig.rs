@@ -9,7 +9,7 @@ use dormouse_socket::{
     HubHandle, HubIndex, Owner, SocketCx, SocketId, ToHub, TopicId, Upgraded, binary_frame,
     hub_channel, text_frame,
 };
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -141,7 +141,8 @@ impl Rig {
         self.connect_upgraded(accept, buffer_bytes, agree).await
     }
 
-    async fn connect_upgraded(
+    /// Connects a socket that is changed by `agree` before the hub gets it.
+    pub(crate) async fn connect_upgraded(
         &mut self,
         accept: Accept<u32>,
         buffer_bytes: Option<u32>,
@@ -171,11 +172,20 @@ impl Rig {
 
     /// Hands the hub a stream of which `read_ahead` was read already.
     pub(crate) async fn connect_read_ahead(&mut self, read_ahead: &[u8]) -> Client {
+        self.hand_over(|stream| Upgraded::new(stream, Bytes::copy_from_slice(read_ahead))).await
+    }
+
+    /// Hands a hub that drains a stream on which the end of the handshake is to be sent.
+    pub(crate) async fn connect_late(&mut self, head: Bytes) -> Client {
+        self.hand_over(|stream| Upgraded::new(stream, Bytes::new()).with_head(head)).await
+    }
+
+    async fn hand_over(&mut self, upgrade: impl FnOnce(TcpStream) -> Upgraded) -> Client {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
-        self.hub.accept(Upgraded::new(accepted, Bytes::copy_from_slice(read_ahead)), accept());
+        self.hub.accept(upgrade(accepted), accept());
         Client::new(stream)
     }
 
