@@ -23,7 +23,7 @@ use crate::form::{Convention, Form};
 use crate::handshake::Handshake;
 use crate::stream::Stream;
 
-/// How long an answer may take to be written, and a client that was refused to hang up.
+/// How long a refusal may take to be written, and its client to hang up.
 const FAREWELL_MAX: Duration = Duration::from_secs(5);
 
 /// What is read and thrown away of a client that was refused.

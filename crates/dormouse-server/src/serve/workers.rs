@@ -113,9 +113,8 @@ impl Workers {
         self.stop_accepting.cancel();
     }
 
-    /// Lets answers that are being written end, and then the threads.
+    /// Lets answers that are being written end, and then the threads, among them the one that accepts.
     pub(crate) async fn stop(self) {
-        self.stop_accepting();
         self.connections.close();
         if timeout(FAREWELL_MAX, self.connections.wait()).await.is_err() {
             tracing::debug!(connections = self.connections.len(), "connections are cut off");
@@ -179,14 +178,15 @@ async fn connection_taker(
         .wrap(from_fn(guard))
         .configure(configure);
     let admission = Arc::clone(&door.admission);
+    let arriving = Arc::clone(&admission);
     let http = HttpService::build()
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
         .client_request_timeout(head_time_max)
         .on_connect_ext(move |connection: &Connection, data| {
             data.insert(connection.handover());
-            data.insert(Arrival::new(&admission, head_time_max));
+            data.insert(Arrival::new(&arriving, head_time_max));
         })
-        .upgrade(UpgradeService::new(door.clone(), hub))
+        .upgrade(UpgradeService::new(door, hub))
         .finish(map_config(app, |_| AppConfig::default()));
     let Ok(http) = http.new_service(()).await else {
         tracing::error!("an HTTP worker cannot start");
@@ -194,8 +194,7 @@ async fn connection_taker(
     };
     let http = Rc::new(http);
     Some(move |stream, peer| {
-        let (http, tls) = (Rc::clone(&http), tls.clone());
-        let admission = Arc::clone(&door.admission);
+        let (http, tls, admission) = (Rc::clone(&http), tls.clone(), Arc::clone(&admission));
         let connection = async move {
             let connected = match tls {
                 None => Ok(Connection::new(stream)),

@@ -24,6 +24,8 @@ const REQUEST: &str = "GET /ws/counter/a HTTP/1.1\r\nHost: localhost\r\nConnecti
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Protocol: dormouse, bearer.abc\r\n";
 
+const TOPIC: TopicId = TopicId(1);
+
 /// How the owner greets a new socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Greeting {
@@ -136,8 +138,6 @@ async fn upgrade(
     }
     refuse(framed, answer.body(sentence).map_into_boxed_body()).await
 }
-
-const TOPIC: TopicId = TopicId(1);
 
 /// Reads the head of an answer.
 async fn read_head(stream: &mut TcpStream) -> String {
