@@ -58,7 +58,7 @@ pub(crate) enum State {
 pub(crate) enum Next {
     /// Somebody else takes care of it.
     Nothing,
-    /// Ask the router to wake the object.
+    /// Ask the lane's router to wake the object.
     Wake,
     /// Tell the actor to look at its queue.
     Run(Addr<ObjectActor>),

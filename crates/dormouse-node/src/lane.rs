@@ -1,62 +1,44 @@
 //! A lane: one thread that runs many objects, one handler at a time.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::*;
+use actix::Addr;
 use dormouse::Key;
 use lru::LruCache;
 
 use crate::gate::Gate;
-use crate::object_actor::{Leave, ObjectActor};
+use crate::object_actor::ObjectActor;
 use crate::object_ref::ObjectRef;
+use crate::router::{FreePlace, Router};
 use crate::shared::Shared;
 
-/// Most messages from the router that may wait; past it wakes are answered SERVICE_UNAVAILABLE.
-const MAILBOX_MAX: usize = 65_536;
-
-/// The lane looks for idle objects this often within an idle timeout.
-const SWEEPS_PER_TIMEOUT: u32 = 8;
-
-/// Bounds of the time between two looks.
-const SWEEP_MIN: Duration = Duration::from_millis(10);
-const SWEEP_MAX: Duration = Duration::from_secs(1);
-
-/// Starts the actor of an object. Only the router sends it.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Start {
-    pub(crate) object: ObjectRef,
-}
-
-/// Asks those objects to leave that were idle longest, because others wait for their places. Objects
-/// that cannot leave now do so as soon as they can.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Shed {
-    pub(crate) places_wanted: usize,
-}
-
-/// Asks every object to leave once it is idle. The server stops.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Close;
-
-/// The actor that owns a lane's thread.
-pub(crate) struct Lane {
-    index: usize,
-    state: Rc<LaneState>,
-}
-
 /// What the actors of one lane share. All of them run on its thread.
-pub(crate) struct LaneState {
+pub(crate) struct Lane {
     pub(crate) shared: Arc<Shared>,
     pub(crate) gate: RefCell<Gate>,
+    /// The lane's own, from its start on.
+    router: OnceCell<Addr<Router>>,
     residents: RefCell<LruCache<Key, Resident>>,
-    /// How many objects wait for one of this lane to leave.
-    places_wanted: Cell<usize>,
+    places: Places,
+}
+
+/// How many objects may be in memory, and who is.
+struct Places {
+    max: usize,
+    /// From an actor's start to its end.
+    taken: Cell<usize>,
+    /// Objects that wait until somebody leaves, oldest first.
+    waiting: RefCell<VecDeque<Waiting>>,
+}
+
+/// An object that waits for a place.
+pub(crate) struct Waiting {
+    pub(crate) object: ObjectRef,
+    pub(crate) since: Duration,
 }
 
 struct Resident {
@@ -65,44 +47,23 @@ struct Resident {
 }
 
 impl Lane {
-    pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Lane {
-        let state = LaneState {
+    /// The lane with this index.
+    pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Rc<Lane> {
+        let max = shared.config.objects_resident_max.div_ceil(shared.config.lanes).max(1);
+        Rc::new(Lane {
             gate: RefCell::new(Gate::new(index, Arc::clone(&shared))),
+            router: OnceCell::new(),
             residents: RefCell::new(LruCache::unbounded()),
-            places_wanted: Cell::new(0),
+            places: Places { max, taken: Cell::new(0), waiting: RefCell::default() },
             shared,
-        };
-        Lane { index, state: Rc::new(state) }
+        })
     }
 
-    /// Asks objects that were idle for the timeout to leave.
-    fn sweep(&self) {
-        let now = self.state.shared.clock.monotonic();
-        let timeout = self.state.shared.config.idle_timeout;
-        loop {
-            let idle = {
-                let residents = self.state.residents.borrow();
-                residents
-                    .peek_lru()
-                    .filter(|(_, resident)| resident.last_active + timeout <= now)
-                    .map(|(key, resident)| (key.clone(), resident.actor.clone()))
-            };
-            let Some((key, actor)) = idle else { return };
-            // It counts as active until it has left: one that cannot leave yet is asked again
-            // after another timeout.
-            self.state.touch(&key, &actor);
-            ask_to_leave(&actor);
-        }
+    /// Says who starts objects here. Once.
+    pub(crate) fn set_router(&self, router: Addr<Router>) {
+        self.router.set(router).expect("a lane has one router");
     }
 
-    fn close(&self) {
-        for (_, resident) in self.state.residents.borrow().iter() {
-            ask_to_leave(&resident.actor);
-        }
-    }
-}
-
-impl LaneState {
     /// Notes that an object was used.
     pub(crate) fn touch(&self, key: &Key, actor: &Addr<ObjectActor>) {
         let last_active = self.shared.clock.monotonic();
@@ -113,69 +74,57 @@ impl LaneState {
         }
     }
 
-    /// Notes that an object has left.
-    pub(crate) fn forget(&self, key: &Key) {
+    /// Objects that were touched and are here, those first that were used longest ago.
+    pub(crate) fn idle_longest(&self, count: usize) -> Vec<Addr<ObjectActor>> {
+        let residents = self.residents.borrow();
+        residents.iter().rev().take(count).map(|(_, resident)| resident.actor.clone()).collect()
+    }
+
+    /// An object that was not used for so long. It counts as used now: one that cannot leave yet is found
+    /// again after another such time.
+    pub(crate) fn pop_idle(&self, timeout: Duration) -> Option<Addr<ObjectActor>> {
+        let now = self.shared.clock.monotonic();
+        let residents = self.residents.borrow();
+        let (key, resident) = residents.peek_lru()?;
+        if now < resident.last_active + timeout {
+            return None;
+        }
+        let (key, actor) = (key.clone(), resident.actor.clone());
+        drop(residents);
+        self.touch(&key, &actor);
+        Some(actor)
+    }
+
+    /// Takes a place for an object that is about to be started. `false` if there is none.
+    pub(crate) fn take_place(&self) -> bool {
+        let taken = self.places.taken.get();
+        let has_place = taken < self.places.max;
+        if has_place {
+            self.places.taken.set(taken + 1);
+        }
+        has_place
+    }
+
+    /// Notes that an object has left and its file is closed.
+    pub(crate) fn left(&self, key: &Key) {
         self.residents.borrow_mut().pop(key);
-        self.places_wanted.set(self.places_wanted.get().saturating_sub(1));
+        self.places.taken.set(self.places.taken.get() - 1);
+        if !self.waiting().borrow().is_empty()
+            && let Some(router) = self.router.get()
+        {
+            // A full mailbox: the router's next sweep finds the place.
+            _ = router.try_send(FreePlace);
+        }
+    }
+
+    /// Objects that wait for a place.
+    pub(crate) fn waiting(&self) -> &RefCell<VecDeque<Waiting>> {
+        &self.places.waiting
     }
 
     /// Whether others wait for a place, so that an object should not stay longer than it must.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.places_wanted.get() > 0
+        let free = self.places.max - self.places.taken.get();
+        self.places.waiting.borrow().len() > free
     }
-}
-
-impl Actor for Lane {
-    type Context = Context<Lane>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX_MAX);
-        let sweep = self.state.shared.config.idle_timeout / SWEEPS_PER_TIMEOUT;
-        ctx.run_interval(sweep.clamp(SWEEP_MIN, SWEEP_MAX), |lane, _| lane.sweep());
-
-        let (lane, state) = (self.index, Rc::clone(&self.state));
-        actix::spawn(async move {
-            loop {
-                state.shared.durable.reached(lane).await;
-                let resumed = state.gate.borrow_mut().release();
-                for actor in resumed {
-                    actor.run();
-                }
-            }
-        });
-    }
-}
-
-impl Handler<Start> for Lane {
-    type Result = ();
-
-    fn handle(&mut self, start: Start, _: &mut Self::Context) {
-        ObjectActor::new(start.object, self.index, Rc::clone(&self.state)).start();
-    }
-}
-
-impl Handler<Shed> for Lane {
-    type Result = ();
-
-    fn handle(&mut self, shed: Shed, _: &mut Self::Context) {
-        self.state.places_wanted.set(shed.places_wanted);
-        // The least recently used come last.
-        let residents = self.state.residents.borrow();
-        for (_, resident) in residents.iter().rev().take(shed.places_wanted) {
-            ask_to_leave(&resident.actor);
-        }
-    }
-}
-
-impl Handler<Close> for Lane {
-    type Result = ();
-
-    fn handle(&mut self, _: Close, _: &mut Self::Context) {
-        self.close();
-    }
-}
-
-fn ask_to_leave(actor: &Addr<ObjectActor>) {
-    // A full mailbox belongs to a busy object, a closed one to an object that has left.
-    _ = actor.try_send(Leave);
 }

@@ -1,15 +1,15 @@
-//! The actors: a router that wakes objects, object actors on lanes, the output gate, sessions.
+//! The actors: routers that wake objects, object actors on lanes, the output gate, sessions.
 //!
 //! Callers outside see only [`Node`] and [`ObjectRef`]. The way of a call:
-//! [`Node::call`] puts an envelope into the object's own queue; if the object sleeps, the router
-//! actor starts it on its lane; the object actor takes one envelope at a time, runs its handler in
+//! [`Node::call`] puts an envelope into the object's own queue; if the object sleeps, its lane's
+//! router actor starts it; the object actor takes one envelope at a time, runs its handler in
 //! one transaction, and gives the outcome to the lane's gate; the gate releases it once the
 //! journal has made the transaction durable.
 //!
 //! # Invariants
 //!
-//! * **One writer.** Only the router starts object actors, once per wake; a key is always on the
-//!   same lane, and its next actor starts there after the last one has closed the file.
+//! * **One writer.** Only its lane's router starts an object's actor, once per wake; a key is always on
+//!   the same lane, and its next actor starts there after the last one has closed the file.
 //! * **Commit before release.** Nothing of a transaction, nor of a later handler that could have
 //!   seen it, leaves the gate before that transaction is durable.
 //! * **Per-object order.** The gate is first in, first out.

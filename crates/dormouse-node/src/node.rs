@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use actix::{Actor, Addr, Arbiter};
+use actix::{Actor as _, Arbiter};
 use dormouse::{
     Attach, Call, ClientMessage, Clock, EncodedRelay, Key, Kind, Kinds, Refill, SESSION_KEPT,
     Session, SessionId, SessionLimits, Since, User,
@@ -17,9 +17,8 @@ use crate::config::NodeConfig;
 use crate::durable::Durable;
 use crate::entry::State;
 use crate::envelope::{Envelope, Reply};
-use crate::lane::{Close, Lane};
 use crate::object_ref::{Entries, ObjectRef};
-use crate::router::Router;
+use crate::router::{Close, Router};
 use crate::session_clock::{self, SessionClock};
 use crate::sessions::Arrival;
 use crate::shared::Shared;
@@ -30,7 +29,6 @@ use crate::stats::NodeStats;
 pub struct Node {
     shared: Arc<Shared>,
     arbiters: Arc<[Arbiter]>,
-    lanes: Arc<[Addr<Lane>]>,
 }
 
 /// What the client of a new socket knows of the object's events, and wants to.
@@ -56,7 +54,7 @@ pub struct ObjectStatus {
 }
 
 impl Node {
-    /// Starts the lanes and the router. Needs a running actix system.
+    /// Starts the lanes and their routers. Needs a running actix system.
     ///
     /// `hubs` are all hubs of the process, in the order of their indexes.
     pub fn start(
@@ -80,7 +78,7 @@ impl Node {
             stats: NodeStats::default(),
             kinds,
             entries: Arc::new(Entries::new()),
-            router: OnceLock::new(),
+            routers: OnceLock::new(),
             jobs: OnceLock::new(),
             topics: AtomicU64::new(1),
             is_stopping: AtomicBool::new(false),
@@ -89,28 +87,20 @@ impl Node {
             session_limits,
         });
         let mut arbiters: Vec<Arbiter> = (0..config.lanes).map(|_| Arbiter::new()).collect();
-        let lanes: Vec<Addr<Lane>> = arbiters
-            .iter()
-            .enumerate()
-            .map(|(index, arbiter)| {
-                let shared = Arc::clone(&shared);
-                Lane::start_in_arbiter(&arbiter.handle(), move |_| Lane::new(index, shared))
-            })
-            .collect();
+        let start_router = |(index, lane): (usize, &Arbiter)| {
+            let shared = Arc::clone(&shared);
+            Router::start_in_arbiter(&lane.handle(), move |_| Router::new(index, shared))
+        };
+        let routers = arbiters.iter().enumerate().map(start_router).collect();
+        shared.routers.set(routers).expect("routers are started once");
         let job_arbiter = Arbiter::new();
         shared.jobs.set(job_arbiter.handle()).expect("jobs are started once");
         arbiters.push(job_arbiter);
-        // The router is on a thread of its own: a busy lane must not delay wakes on the others.
-        let router_arbiter = Arbiter::new();
-        let router = Router::start_in_arbiter(&router_arbiter.handle(), {
-            let (lanes, shared) = (lanes.clone(), Arc::clone(&shared));
-            move |_| Router::new(lanes, shared)
-        });
-        shared.router.set(router).expect("the router is started once");
-        router_arbiter.spawn(alarm_clock::run(Arc::clone(&shared)));
-        router_arbiter.spawn(session_clock::run(Arc::clone(&shared)));
-        arbiters.push(router_arbiter);
-        Node { shared, arbiters: arbiters.into(), lanes: lanes.into() }
+        let clocks = Arbiter::new();
+        clocks.spawn(alarm_clock::run(Arc::clone(&shared)));
+        clocks.spawn(session_clock::run(Arc::clone(&shared)));
+        arbiters.push(clocks);
+        Node { shared, arbiters: arbiters.into() }
     }
 
     /// The kinds that can be called.
@@ -255,9 +245,9 @@ impl Node {
     pub async fn shut_down(&self) {
         self.shared.is_stopping.store(true, Ordering::Release);
         while !self.is_at_rest() {
-            for lane in self.lanes.iter() {
+            for router in self.shared.routers.get().into_iter().flatten() {
                 // A full mailbox: it is asked again in the next round.
-                _ = lane.try_send(Close);
+                _ = router.try_send(Close);
             }
             // An object leaves once its last position is durable and it is not busy.
             tokio::time::sleep(SHUT_DOWN_ROUND).await;

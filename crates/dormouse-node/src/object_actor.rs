@@ -15,9 +15,8 @@ use crate::alarm_clock::Told;
 use crate::entry::State;
 use crate::envelope::{Answered, Envelope};
 use crate::gate::{Answer, Held};
-use crate::lane::LaneState;
+use crate::lane::Lane;
 use crate::object_ref::ObjectRef;
-use crate::router::Left;
 use crate::shared::Shared;
 
 /// Envelopes that an object handles before others on its lane get a turn.
@@ -36,8 +35,7 @@ pub(crate) struct Leave;
 /// The actor of one resident object.
 pub(crate) struct ObjectActor {
     object: ObjectRef,
-    lane_index: usize,
-    lane: Rc<LaneState>,
+    lane: Rc<Lane>,
     /// `None` before the file is opened.
     instance: Option<Instance>,
     /// How many outcomes of this object are in the gate.
@@ -72,10 +70,10 @@ pub(crate) fn send_run(actor: &Addr<ObjectActor>) {
 }
 
 impl ObjectActor {
-    pub(crate) fn new(object: ObjectRef, lane_index: usize, lane: Rc<LaneState>) -> ObjectActor {
+    pub(crate) fn new(object: ObjectRef, lane: Rc<Lane>) -> ObjectActor {
         let in_gate = Rc::new(Cell::new(0));
         let is_stalled = Rc::new(Cell::new(false));
-        ObjectActor { object, lane_index, lane, instance: None, in_gate, is_stalled }
+        ObjectActor { object, lane, instance: None, in_gate, is_stalled }
     }
 
     /// Opens the file, then looks at the queue.
@@ -351,9 +349,8 @@ impl Actor for ObjectActor {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.lane.forget(self.object.key());
         self.lane.shared.stats.objects_resident.down();
-        self.lane.shared.left(Left { lane: self.lane_index });
+        self.lane.left(self.object.key());
     }
 }
 

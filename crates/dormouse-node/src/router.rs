@@ -1,18 +1,21 @@
-//! The router actor: the only one that may start object actors.
+//! The router actors: the only ones that may start object actors.
+//!
+//! Each lane has one, on its thread. A key belongs to one lane, so one router decides about it; and no busy
+//! lane delays what is woken on the others.
 
-use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use dormouse::Error;
 
-use crate::lane::{Lane, Shed, Start};
+use crate::lane::{Lane, Waiting};
+use crate::object_actor::{Leave, ObjectActor};
 use crate::object_ref::ObjectRef;
 use crate::shared::Shared;
 
-/// Most wakes that may wait in the router's mailbox; past it a call is answered
-/// SERVICE_UNAVAILABLE.
+/// Most wakes that may wait in a router's mailbox; past it a call is answered SERVICE_UNAVAILABLE.
 const MAILBOX_MAX: usize = 65_536;
 
 /// Most wakes that may wait for a place on one lane; past it a call is answered
@@ -22,71 +25,81 @@ const WAITING_MAX: usize = 65_536;
 /// How often wakes that wait for a place are looked at.
 const WAITING_SWEEP: Duration = Duration::from_millis(250);
 
-/// Asks for an object to be made resident. Its entry is in state `Waking`, so nobody asks twice.
+/// The router looks for idle objects this often within an idle timeout.
+const SWEEPS_PER_TIMEOUT: u32 = 8;
+
+/// Bounds of the time between two looks.
+const SWEEP_MIN: Duration = Duration::from_millis(10);
+const SWEEP_MAX: Duration = Duration::from_secs(1);
+
+/// Asks for an object of the lane to be made resident. Its entry is in state `Waking`, so nobody asks twice.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Wake {
     pub(crate) object: ObjectRef,
 }
 
-/// Says that an object of this lane has left and its file is closed.
+/// Says that an object of the lane has left while others wait for a place.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Left {
-    pub(crate) lane: usize,
-}
+pub(crate) struct FreePlace;
 
-/// Starts objects on the lane that their key hashes to, never more than a lane may hold.
+/// Asks every object to leave once it is idle. The server stops.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Close;
+
+/// Starts the objects of a lane, never more than it may hold, and asks them to leave.
 pub(crate) struct Router {
-    lanes: Vec<LaneSeat>,
-    shared: Arc<Shared>,
-}
-
-/// A lane and who is on it.
-struct LaneSeat {
-    lane: Addr<Lane>,
-    resident: usize,
-    resident_max: usize,
-    /// Wakes that wait until somebody leaves, oldest first.
-    waiting: VecDeque<Waiting>,
-}
-
-struct Waiting {
-    object: ObjectRef,
-    since: Duration,
+    index: usize,
+    lane: Rc<Lane>,
 }
 
 impl Router {
-    pub(crate) fn new(lanes: Vec<Addr<Lane>>, shared: Arc<Shared>) -> Router {
-        let share = shared.config.objects_resident_max.div_ceil(lanes.len()).max(1);
-        let lanes = lanes
-            .into_iter()
-            .map(|lane| LaneSeat {
-                lane,
-                resident: 0,
-                resident_max: share,
-                waiting: VecDeque::new(),
-            })
-            .collect();
-        Router { lanes, shared }
+    /// The router of the lane with this index. On the lane's thread.
+    pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Router {
+        Router { index, lane: Lane::new(index, shared) }
+    }
+
+    /// Starts those that wait, as far as there are places.
+    fn fill(&self) {
+        while !self.lane.waiting().borrow().is_empty() && self.lane.take_place() {
+            let waiting = self.lane.waiting().borrow_mut().pop_front();
+            if let Some(waiting) = waiting {
+                ObjectActor::new(waiting.object, Rc::clone(&self.lane)).start();
+            }
+        }
+    }
+
+    /// Asks those objects to leave that were idle longest, because others wait for their places. Objects
+    /// that cannot leave now do so as soon as they can.
+    fn shed(&self) {
+        let wanted = self.lane.waiting().borrow().len();
+        for actor in self.lane.idle_longest(wanted) {
+            ask_to_leave(&actor);
+        }
     }
 
     /// Gives up on wakes that waited too long, and asks again for places for the others.
-    fn sweep(&mut self) {
-        let now = self.shared.clock.monotonic();
-        let wait_max = self.shared.config.wake_wait_max;
-        for seat in &mut self.lanes {
-            while let Some(waiting) =
-                seat.waiting.pop_front_if(|waiting| waiting.since + wait_max <= now)
-            {
-                self.shared.give_up(&waiting.object, || {
-                    Error::unavailable("all resident objects are busy; try again later")
-                });
-            }
-            seat.fill(&self.shared);
-            if !seat.waiting.is_empty() {
-                seat.ask_for_places();
-            }
+    fn sweep_waiting(&self) {
+        let Shared { clock, config, .. } = &*self.lane.shared;
+        let now = clock.monotonic();
+        loop {
+            let is_late = |waiting: &mut Waiting| waiting.since + config.wake_wait_max <= now;
+            let late = self.lane.waiting().borrow_mut().pop_front_if(is_late);
+            let Some(late) = late else { break };
+            self.lane.shared.give_up(&late.object, || {
+                Error::unavailable("all resident objects are busy; try again later")
+            });
+        }
+        self.fill();
+        self.shed();
+    }
+
+    /// Asks objects that were idle for the timeout to leave.
+    fn sweep_idle(&self) {
+        while let Some(actor) = self.lane.pop_idle(self.lane.shared.config.idle_timeout) {
+            ask_to_leave(&actor);
         }
     }
 }
@@ -96,7 +109,21 @@ impl Actor for Router {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX_MAX);
-        ctx.run_interval(WAITING_SWEEP, |router, _| router.sweep());
+        self.lane.set_router(ctx.address());
+        ctx.run_interval(WAITING_SWEEP, |router, _| router.sweep_waiting());
+        let sweep = self.lane.shared.config.idle_timeout / SWEEPS_PER_TIMEOUT;
+        ctx.run_interval(sweep.clamp(SWEEP_MIN, SWEEP_MAX), |router, _| router.sweep_idle());
+
+        let (index, lane) = (self.index, Rc::clone(&self.lane));
+        actix::spawn(async move {
+            loop {
+                lane.shared.durable.reached(index).await;
+                let resumed = lane.gate.borrow_mut().release();
+                for actor in resumed {
+                    actor.run();
+                }
+            }
+        });
     }
 }
 
@@ -104,55 +131,38 @@ impl Handler<Wake> for Router {
     type Result = ();
 
     fn handle(&mut self, wake: Wake, _: &mut Self::Context) {
-        let seat = &mut self.lanes[wake.object.entry().lane];
-        if seat.resident < seat.resident_max {
-            seat.start(&self.shared, wake.object);
-            return;
-        }
-        if seat.waiting.len() >= WAITING_MAX {
-            self.shared.give_up(&wake.object, || {
+        if self.lane.waiting().borrow().len() >= WAITING_MAX {
+            self.lane.shared.give_up(&wake.object, || {
                 Error::unavailable("too many objects wait for a place in memory; try again later")
             });
             return;
         }
-        let since = self.shared.clock.monotonic();
-        seat.waiting.push_back(Waiting { object: wake.object, since });
-        seat.ask_for_places();
+        let since = self.lane.shared.clock.monotonic();
+        self.lane.waiting().borrow_mut().push_back(Waiting { object: wake.object, since });
+        self.fill();
+        self.shed();
     }
 }
 
-impl Handler<Left> for Router {
+impl Handler<FreePlace> for Router {
     type Result = ();
 
-    fn handle(&mut self, left: Left, _: &mut Self::Context) {
-        let seat = &mut self.lanes[left.lane];
-        seat.resident -= 1;
-        seat.fill(&self.shared);
+    fn handle(&mut self, _: FreePlace, _: &mut Self::Context) {
+        self.fill();
     }
 }
 
-impl LaneSeat {
-    fn ask_for_places(&self) {
-        // If the lane's mailbox is full it is busy; the next sweep asks again.
-        _ = self.lane.try_send(Shed { places_wanted: self.waiting.len() });
-    }
+impl Handler<Close> for Router {
+    type Result = ();
 
-    /// Starts those that wait, as far as there are places.
-    fn fill(&mut self, shared: &Shared) {
-        while self.resident < self.resident_max
-            && let Some(waiting) = self.waiting.pop_front()
-        {
-            self.start(shared, waiting.object);
+    fn handle(&mut self, _: Close, _: &mut Self::Context) {
+        for actor in self.lane.idle_longest(usize::MAX) {
+            ask_to_leave(&actor);
         }
     }
+}
 
-    fn start(&mut self, shared: &Shared, object: ObjectRef) {
-        self.resident += 1;
-        if let Err(refused) = self.lane.try_send(Start { object }) {
-            self.resident -= 1;
-            shared.give_up(&refused.into_inner().object, || {
-                Error::unavailable("the server is overloaded or stopping; try again later")
-            });
-        }
-    }
+fn ask_to_leave(actor: &Addr<ObjectActor>) {
+    // A full mailbox belongs to a busy object, a closed one to an object that has left.
+    _ = actor.try_send(Leave);
 }

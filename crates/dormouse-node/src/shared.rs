@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use actix::Addr;
-use actix::prelude::SendError;
 use actix_rt::ArbiterHandle;
 use parking_lot::Mutex;
 
@@ -20,7 +19,7 @@ use crate::entry::{Entry, Mailbox, Next};
 use crate::envelope::Envelope;
 use crate::object_actor::send_run;
 use crate::object_ref::{Entries, ObjectRef};
-use crate::router::{Left, Router, Wake};
+use crate::router::{Router, Wake};
 use crate::session_clock::SessionClock;
 use crate::sessions::Sessions;
 use crate::stats::NodeStats;
@@ -35,8 +34,8 @@ pub(crate) struct Shared {
     pub(crate) stats: NodeStats,
     pub(crate) kinds: Kinds,
     pub(crate) entries: Arc<Entries>,
-    /// Set once, right after the router has started.
-    pub(crate) router: OnceLock<Addr<Router>>,
+    /// One for each lane. Set once, right after they have started.
+    pub(crate) routers: OnceLock<Vec<Addr<Router>>>,
     /// Where jobs run. Set once, before the first object is started.
     pub(crate) jobs: OnceLock<ArbiterHandle>,
     pub(crate) topics: AtomicU64,
@@ -99,8 +98,8 @@ impl Shared {
     }
 
     fn wake(&self, object: &ObjectRef) {
-        let router = self.router.get().expect("it is set before the node is handed out");
-        if router.try_send(Wake { object: object.clone() }).is_err() {
+        let routers = self.routers.get().expect("they are set before the node is handed out");
+        if routers[object.entry().lane].try_send(Wake { object: object.clone() }).is_err() {
             self.give_up(object, || {
                 Error::unavailable("too many objects wake at once; try again later")
             });
@@ -137,17 +136,6 @@ impl Shared {
                     hub.send(ToHub::Close { socket, code, reason });
                 }
             }
-        }
-    }
-
-    /// Tells the router that a place is free. On a lane's thread.
-    pub(crate) fn left(&self, left: Left) {
-        let Some(router) = self.router.get() else { return };
-        if let Err(SendError::Full(left)) = router.try_send(left) {
-            // A place that the router does not know to be free would be lost for good. There are no
-            // more of these waits than places.
-            let sent = router.send(left);
-            actix::spawn(async move { _ = sent.await });
         }
     }
 

@@ -15,6 +15,7 @@ mod connections;
 mod containment;
 mod creation;
 mod files;
+mod hot_statements;
 mod opening;
 #[cfg(test)]
 mod tests;
@@ -274,6 +275,7 @@ impl ObjectFile {
     /// As [`backfill`](Self::backfill). The object is closed either way; opening it again is safe.
     pub fn hibernate(mut self) -> Result<(), StoreError> {
         self.rollback()?;
+        self.store.connections.learn_from(&self.opened, &self.template);
         self.backfill()
     }
 

@@ -337,18 +337,18 @@ async fn shutting_down_answers_everybody_and_closes_every_file() {
 
 #[actix::test]
 async fn shutting_down_waits_for_an_object_that_is_only_about_to_wake() {
-    let bench = Bench::new(config());
-    let router = bench.node.arbiters.last().unwrap();
+    let bench = Bench::new(NodeConfig { lanes: 1, ..config() });
+    let lane = &bench.node.arbiters[0];
     let (reached, is_reached) = oneshot::channel();
     let (go_on, may_go_on) = std::sync::mpsc::channel();
-    router.spawn_fn(move || {
+    lane.spawn_fn(move || {
         reached.send(()).unwrap();
         may_go_on.recv().unwrap();
     });
     is_reached.await.unwrap();
     let answer = bench.call("a", "get");
 
-    // The first branch is polled first: the node has begun to stop when the router goes on.
+    // The first branch is polled first: the node has begun to stop when the lane goes on.
     let both = async { tokio::join!(biased; bench.node.shut_down(), async { go_on.send(()) }) };
     let (_, went_on) = tokio::time::timeout(PATIENCE, both).await.expect("it comes to rest");
     went_on.unwrap();

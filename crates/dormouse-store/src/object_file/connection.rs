@@ -1,6 +1,6 @@
 //! Opening an object's database: the one place where its pragmas are set.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Once};
@@ -84,6 +84,25 @@ pub(crate) fn open(
     }))?;
     containment.install(&mut conn)?;
     Ok(Opened { conn, database, wal, wal_frames, capture, containment })
+}
+
+/// The text of every statement that is prepared.
+#[expect(unsafe_code, reason = "rusqlite has no list of a connection's statements")]
+pub(crate) fn statements(conn: &Connection) -> Vec<String> {
+    let mut statements = Vec::new();
+    let mut last = ptr::null_mut();
+    loop {
+        // SAFETY: the connection is open while it is borrowed and used by one thread at a time, and `last`
+        // is null or one of its statements: nothing is finalized before this function returns.
+        last = unsafe { ffi::sqlite3_next_stmt(conn.handle(), last) };
+        if last.is_null() {
+            return statements;
+        }
+        // SAFETY: a statement that was prepared from text, as all of rusqlite's are, keeps a copy of it,
+        // which ends with a zero and is there as long as the statement.
+        let sql = unsafe { CStr::from_ptr(ffi::sqlite3_sql(last)) };
+        statements.push(sql.to_string_lossy().into_owned());
+    }
 }
 
 /// Bytes of pages in the connection's cache: no fewer than its open transaction has changed, since

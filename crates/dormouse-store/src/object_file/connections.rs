@@ -2,11 +2,13 @@
 //!
 //! Opening a connection and reading a schema takes longer than all else that a wake does. So a thread
 //! keeps some connections to each kind's template, which no object has used: a new object takes one as
-//! it is, and one that wakes puts its file in the template's place.
+//! it is, and one that wakes puts its file in the template's place. What most objects of the kind have
+//! prepared when they fall asleep is prepared on them.
 //!
 //! # Invariants
 //!
 //! * **A spare has seen nobody's data.** Once taken, it is never given back.
+//! * What a handler prepared is prepared as a handler's: the authorizer looks at it again.
 //! * A file gets a spare only if it has the template's schema to the byte, on the same pages.
 
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use tracing::warn;
 use super::connection::{self, Opened};
 use super::containment::Containment;
 use super::files::{Database, WalBuffer};
+use super::hot_statements::HotStatements;
 use super::wal_capture::WalCapture;
 use super::{BEGIN, COMMIT, ROLLBACK};
 use crate::clock::Clock;
@@ -26,6 +29,9 @@ use crate::template::{SELECT_IDENTITY, Template};
 
 /// Spares of each template.
 const SPARES_KEPT: usize = 8;
+
+/// So many may be left before others are opened: whoever takes one seldom has to wake a thread.
+const SPARES_LOW: usize = 4;
 
 /// What the store itself asks of every object that wakes.
 const STATEMENTS: [&str; 4] = [SELECT_IDENTITY, BEGIN, COMMIT, ROLLBACK];
@@ -52,6 +58,7 @@ struct State {
 struct Shelf {
     template: Arc<Template>,
     spares: Vec<Opened>,
+    hot_statements: HotStatements,
 }
 
 impl Connections {
@@ -105,17 +112,32 @@ impl Connections {
     ///
     /// SQLite's. Nothing happened.
     pub(crate) fn refill_one(&self) -> rusqlite::Result<bool> {
-        let wanting = self.state.lock().wanting().cloned();
-        let Some(template) = wanting else { return Ok(false) };
+        let wanting = self.state.lock().with_fewer_than(SPARES_KEPT).map(|shelf| {
+            let Shelf { template, hot_statements, .. } = shelf;
+            (Arc::clone(template), hot_statements.hot())
+        });
+        let Some((template, hot_statements)) = wanting else { return Ok(false) };
         let spare = self.open_anew(&template)?;
         spare.containment.as_store(|| {
             let mut statements = STATEMENTS.iter().chain(template.statements());
             statements.try_for_each(|sql| spare.conn.prepare_cached(sql).map(drop))
         })?;
+        for sql in hot_statements {
+            // Some need a table that is made on demand.
+            _ = spare.conn.prepare_cached(&sql);
+        }
         if let Some(shelf) = self.state.lock().shelf_of(&template) {
             shelf.spares.push(spare);
         }
         Ok(true)
+    }
+
+    /// Notes what an object that falls asleep has prepared.
+    pub(crate) fn learn_from(&self, object: &Opened, template: &Arc<Template>) {
+        let statements = connection::statements(&object.conn);
+        if let Some(shelf) = self.state.lock().shelf_of(template) {
+            shelf.hot_statements.count(&statements);
+        }
     }
 
     /// Opens spares until the store stops. The body of their thread.
@@ -142,25 +164,29 @@ impl Connections {
         self.open(database, WalBuffer::default(), WalCapture::default())
     }
 
-    /// Takes a spare, and has the thread open others.
+    /// Takes a spare, and has the thread open others when few are left.
     fn take(&self, template: &Arc<Template>) -> Option<Opened> {
         let mut state = self.state.lock();
         let spare = match state.shelf_of(template) {
             Some(shelf) => shelf.spares.pop(),
             None => {
-                let template = Arc::clone(template);
-                state.shelves.push(Shelf { template, spares: Vec::new() });
+                state.shelves.push(Shelf::new(template));
                 None
             }
         };
-        self.changed.notify_one();
+        let are_few = state.with_fewer_than(SPARES_LOW).is_some();
+        drop(state);
+        if are_few {
+            self.changed.notify_one();
+        }
         spare
     }
 
-    /// Waits until spares are wanted, and a little longer. `false` when the store stops.
+    /// Waits until few spares are left, and a little longer. `false` when the store stops.
     fn wait(&self) -> bool {
         let mut state = self.state.lock();
-        let has_enough = |state: &mut State| !state.stopping && state.wanting().is_none();
+        let has_enough =
+            |state: &mut State| !state.stopping && state.with_fewer_than(SPARES_LOW).is_none();
         self.changed.wait_while(&mut state, has_enough);
         let is_running = |state: &mut State| !state.stopping;
         self.changed.wait_while_for(&mut state, is_running, REFILL_DELAY);
@@ -168,11 +194,17 @@ impl Connections {
     }
 }
 
+impl Shelf {
+    fn new(template: &Arc<Template>) -> Shelf {
+        let hot_statements = HotStatements::default();
+        Shelf { template: Arc::clone(template), spares: Vec::new(), hot_statements }
+    }
+}
+
 impl State {
-    /// A template that has too few spares.
-    fn wanting(&self) -> Option<&Arc<Template>> {
-        let shelf = self.shelves.iter().find(|shelf| shelf.spares.len() < SPARES_KEPT);
-        shelf.map(|shelf| &shelf.template)
+    /// A template's shelf that has fewer spares than so many.
+    fn with_fewer_than(&self, count: usize) -> Option<&Shelf> {
+        self.shelves.iter().find(|shelf| shelf.spares.len() < count)
     }
 
     fn shelf_of(&mut self, template: &Arc<Template>) -> Option<&mut Shelf> {

@@ -285,6 +285,31 @@ fn objects_that_wake_on_connections_opened_ahead_have_their_own_data() {
 }
 
 #[test]
+fn what_objects_had_prepared_is_prepared_for_those_that_wake() {
+    const OF_ALL: &str = "SELECT count(*) FROM entry";
+    const OF_ONE: &str = "SELECT max(n) FROM entry";
+    let dir = tempfile::tempdir().unwrap();
+    let (store, log) = open_by_hand(dir.path());
+    let template = tally();
+    for (id, also) in [("a", None), ("b", None), ("c", Some(OF_ONE))] {
+        let mut object = store.open_object(&key(id), &template).unwrap();
+        add(&mut object, 1).unwrap();
+        for sql in [Some(OF_ALL), also].into_iter().flatten() {
+            drop(object.connection().prepare_cached(sql).unwrap());
+        }
+        log.release_all();
+        object.hibernate().unwrap();
+    }
+    refill(&store);
+
+    let woken = store.open_object(&key("a"), &template).unwrap();
+
+    let prepared = super::connection::statements(woken.connection());
+    assert!(prepared.iter().any(|sql| sql == OF_ALL), "{prepared:?}");
+    assert!(prepared.iter().all(|sql| sql != OF_ONE), "{prepared:?}");
+}
+
+#[test]
 fn an_object_with_a_schema_of_its_own_gets_no_connection_opened_ahead() {
     let dir = tempfile::tempdir().unwrap();
     let (store, log) = open_by_hand(dir.path());
