@@ -366,6 +366,19 @@ mod tests {
     }
 
     #[test]
+    fn no_kind_has_the_name_of_a_setting() {
+        let command = ServeArgs::augment_args(clap::Command::new("serve"));
+        let settings = command.get_arguments().filter_map(clap::Arg::get_long);
+        // With a hyphen it stands in the file with an underscore, which no kind has in its name.
+        let mut names: Vec<&str> = settings.filter(|name| !name.contains('-')).collect();
+        names.sort_unstable();
+        // The file does not name itself.
+        names.retain(|name| *name != "config");
+
+        assert_eq!(names, dormouse::NAMES_OF_SETTINGS);
+    }
+
+    #[test]
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         let file = file("listen = \"127.0.0.1:1\"\nidle_timeout = \"3s\"\necho = true\n");
 

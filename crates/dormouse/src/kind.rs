@@ -37,8 +37,9 @@ use crate::shards::Sharding;
 /// name.
 pub const SUBSCRIPTION: &str = "events";
 
-/// What no kind can be called: the settings file has tables of these names, and one for each kind.
-const NAMES_OF_SETTINGS: [&str; 1] = ["auth"];
+/// What no kind can be called: the settings file has these settings, beside a table for each kind.
+pub const NAMES_OF_SETTINGS: [&str; 9] =
+    ["auth", "compression", "data", "durability", "echo", "lanes", "listen", "log", "workers"];
 
 /// The types of messages that sockets of every kind can send.
 const MESSAGES_OF_ALL: [&str; 4] = ["auth", "call", "filter", "ping"];

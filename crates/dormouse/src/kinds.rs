@@ -44,8 +44,8 @@ pub enum KindError {
         /// The method.
         method: &'static str,
     },
-    /// The kind is named like a table that the settings file has for something else.
-    #[error("a kind cannot be named {0:?}: the settings file has a table of that name")]
+    /// The kind is named like one of the [`NAMES_OF_SETTINGS`](crate::NAMES_OF_SETTINGS).
+    #[error("a kind cannot be named {0:?}: the settings file has a setting of that name")]
     NameOfSetting(&'static str),
     /// A method is named like the subscription that every kind has.
     #[error("kind {0:?} has a method named {SUBSCRIPTION:?}, which is what its events are called")]

@@ -68,7 +68,9 @@ pub use crate::instance::{
     Refill, Since,
 };
 pub use crate::job::{Finished, Job};
-pub use crate::kind::{Heard, Kind, NewId, Request, Resolved, SUBSCRIPTION, Surroundings};
+pub use crate::kind::{
+    Heard, Kind, NAMES_OF_SETTINGS, NewId, Request, Resolved, SUBSCRIPTION, Surroundings,
+};
 pub use crate::kinds::{KindError, KindSettingsError, Kinds};
 pub use crate::kv::{
     KV_KEY_BYTES_MAX, KV_LIST_BYTES_MAX, KV_LIST_ENTRIES_MAX, KV_VALUE_BYTES_MAX, Keys, Kv, KvMut,

@@ -32,7 +32,7 @@ impl Object for Auth {
 }
 
 #[test]
-fn a_kind_cannot_have_the_name_of_another_table_of_the_settings() {
+fn a_kind_cannot_have_the_name_of_a_setting() {
     let refused = Kinds::new().register::<Auth>().unwrap_err();
 
     assert!(matches!(refused, KindError::NameOfSetting("auth")), "{refused}");

@@ -1,8 +1,10 @@
-//! Ceiling: how many deliveries a second this tool itself can take.
+//! Ceiling: how many deliveries a second this tool itself can take, and how many a server can make that does
+//! nothing else.
 //!
-//! A thread plays a server without cost: it writes events to all sockets while nobody reads, and only
-//! then they are read, by the very code that a fan-out is measured with. No server can show more than
-//! this; one that comes near it was measured by a client at its limit.
+//! A thread plays that server: it writes events to all sockets, one write for each, while nobody reads, and only
+//! then they are read, by the very code that a fan-out is measured with. No server that is measured can
+//! show more than either; one that comes near the reading was measured by a client at its limit, one that
+//! comes near the writing waits for the kernel alone.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -46,7 +48,10 @@ pub(crate) struct Ceiling {
 pub(crate) struct CeilingOutcome {
     pub(crate) sockets: usize,
     pub(crate) at_once: u16,
+    /// What the client read.
     pub(crate) deliveries_per_second: f64,
+    /// What one thread wrote, in a loop of writes and nothing else.
+    pub(crate) written_per_second: f64,
 }
 
 /// Runs the scenario; must be called inside a `LocalSet`.
@@ -67,7 +72,9 @@ pub(crate) async fn run(settings: Ceiling, launch: &Launch) -> Result<CeilingOut
     thread::spawn(move || {
         let fed = process::run_on(&server_cores)
             .and_then(|()| feed(&listener, settings.sockets, events, &begun, &wrote));
-        let _ = wrote.send(fed);
+        if let Err(err) = fed {
+            let _ = wrote.send(Err(err));
+        }
     });
 
     let room = Rc::new(Room::new(settings.sockets, events));
@@ -77,14 +84,14 @@ pub(crate) async fn run(settings: Ceiling, launch: &Launch) -> Result<CeilingOut
         listeners.spawn_local(listen(Rc::clone(&room), socket, 0));
     }
     let _spinner = Spinner::start(Rc::clone(&room.work));
-    let mut reading = Duration::ZERO;
+    let (mut reading, mut writing) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..ROUNDS {
         for index in 0..events {
             room.begin_event(index);
         }
         begin.send(()).context("the feeding thread is gone")?;
         // Holds up this thread's runtime on purpose: nobody reads before all is written.
-        written.recv().context("the feeding thread is gone")?.context("write events")?;
+        writing += written.recv().context("the feeding thread is gone")?.context("write events")?;
         let started = clock::now();
         for index in 0..events {
             room.event_delivered(index).await;
@@ -97,6 +104,7 @@ pub(crate) async fn run(settings: Ceiling, launch: &Launch) -> Result<CeilingOut
         sockets: settings.sockets,
         at_once: settings.at_once,
         deliveries_per_second: deliveries / reading.as_secs_f64(),
+        written_per_second: deliveries / writing.as_secs_f64(),
     })
 }
 
@@ -106,13 +114,13 @@ async fn open(address: SocketAddr, room: &Room) -> Result<WebSocket> {
     Ok(socket)
 }
 
-/// Accepts all sockets, then writes a round of events to each whenever told to.
+/// Accepts all sockets, then writes a round of events to each whenever told to, and says how long that took.
 fn feed(
     listener: &TcpListener,
     sockets: usize,
     events: usize,
     begun: &mpsc::Receiver<()>,
-    wrote: &mpsc::SyncSender<io::Result<()>>,
+    wrote: &mpsc::SyncSender<io::Result<Duration>>,
 ) -> io::Result<()> {
     let mut streams = Vec::with_capacity(sockets);
     for _ in 0..sockets {
@@ -127,10 +135,11 @@ fn feed(
             frames.extend(text_frame(&event(value, value + amount)));
             value += amount;
         }
+        let started = clock::now();
         for stream in &mut streams {
             stream.write_all(&frames)?;
         }
-        if wrote.send(Ok(())).is_err() {
+        if wrote.send(Ok(started.elapsed())).is_err() {
             break;
         }
     }
@@ -179,8 +188,13 @@ impl fmt::Display for CeilingOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "this client takes at most {:.0} deliveries/s on {} sockets, {} per read",
-            self.deliveries_per_second, self.sockets, self.at_once
+            "this client takes at most {:.0} deliveries/s on {} sockets, {} per read; a loop that does nothing \
+             but write makes {:.0}, {} per write",
+            self.deliveries_per_second,
+            self.sockets,
+            self.at_once,
+            self.written_per_second,
+            self.at_once
         )
     }
 }
