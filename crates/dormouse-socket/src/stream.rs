@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -83,7 +84,13 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            // Nearly all writes of a broadcast succeed, and the runtime need not hear of those: asking it
+            // whether the socket is ready costs a line of the cache for each. What does not succeed is tried
+            // again with the runtime, which then knows whom to wake, or what is wrong.
+            Stream::Plain(stream) => match send(&*stream, bytes, SendFlags::NOSIGNAL) {
+                Ok(written) => Poll::Ready(Ok(written)),
+                Err(_) => Pin::new(stream).poll_write(cx, bytes),
+            },
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
