@@ -103,7 +103,7 @@ enum Command {
     Channel(On<Channel>),
     /// What quiet channels cost asleep, and what does not wake them. Starts servers of its own.
     Hibernate(Hibernate),
-    /// What this tool itself can take in a fan-out: the most that any server can show.
+    /// What a server without cost makes in a fan-out, and what this tool itself can take.
     Ceiling(Ceiling),
     /// Everything on every peer, several times, in one table.
     All(All),

@@ -45,7 +45,7 @@ pub(crate) struct Mailbox {
 pub(crate) enum State {
     /// No actor, no open file.
     Asleep,
-    /// The router has been asked to start it, or its file is being opened.
+    /// Its lane's router has been asked to start it, or its file is being opened.
     Waking,
     /// Resident and waiting for input.
     Idle(Addr<ObjectActor>),

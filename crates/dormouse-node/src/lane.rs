@@ -1,6 +1,6 @@
 //! A lane: one thread that runs many objects, one handler at a time.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,32 +13,30 @@ use lru::LruCache;
 use crate::gate::Gate;
 use crate::object_actor::ObjectActor;
 use crate::object_ref::ObjectRef;
-use crate::router::{FreePlace, Router};
+use crate::router::FreePlace;
 use crate::shared::Shared;
 
 /// What the actors of one lane share. All of them run on its thread.
 pub(crate) struct Lane {
+    index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) gate: RefCell<Gate>,
-    /// The lane's own, from its start on.
-    router: OnceCell<Addr<Router>>,
+    /// Objects that have been idle and have not left since.
     residents: RefCell<LruCache<Key, Resident>>,
-    places: Places,
-}
-
-/// How many objects may be in memory, and who is.
-struct Places {
-    max: usize,
-    /// From an actor's start to its end.
-    taken: Cell<usize>,
-    /// Objects that wait until somebody leaves, oldest first.
+    places_max: usize,
+    places_taken: Cell<usize>,
+    /// Objects that wait for a place, oldest first.
     waiting: RefCell<VecDeque<Waiting>>,
 }
 
-/// An object that waits for a place.
-pub(crate) struct Waiting {
-    pub(crate) object: ObjectRef,
-    pub(crate) since: Duration,
+/// The right of one object to be in memory. Dropping it gives the place to another one.
+pub(crate) struct Place {
+    lane: Rc<Lane>,
+}
+
+struct Waiting {
+    object: ObjectRef,
+    since: Duration,
 }
 
 struct Resident {
@@ -49,19 +47,20 @@ struct Resident {
 impl Lane {
     /// The lane with this index.
     pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Rc<Lane> {
-        let max = shared.config.objects_resident_max.div_ceil(shared.config.lanes).max(1);
         Rc::new(Lane {
+            index,
             gate: RefCell::new(Gate::new(index, Arc::clone(&shared))),
-            router: OnceCell::new(),
             residents: RefCell::new(LruCache::unbounded()),
-            places: Places { max, taken: Cell::new(0), waiting: RefCell::default() },
+            places_max: shared.config.objects_resident_max.div_ceil(shared.config.lanes).max(1),
+            places_taken: Cell::new(0),
+            waiting: RefCell::default(),
             shared,
         })
     }
 
-    /// Says who starts objects here. Once.
-    pub(crate) fn set_router(&self, router: Addr<Router>) {
-        self.router.set(router).expect("a lane has one router");
+    /// Which of the node's lanes it is.
+    pub(crate) fn index(&self) -> usize {
+        self.index
     }
 
     /// Notes that an object was used.
@@ -74,57 +73,80 @@ impl Lane {
         }
     }
 
-    /// Objects that were touched and are here, those first that were used longest ago.
-    pub(crate) fn idle_longest(&self, count: usize) -> Vec<Addr<ObjectActor>> {
-        let residents = self.residents.borrow();
-        residents.iter().rev().take(count).map(|(_, resident)| resident.actor.clone()).collect()
+    /// Notes that an object has left.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.residents.borrow_mut().pop(key);
     }
 
-    /// An object that was not used for so long. It counts as used now: one that cannot leave yet is found
-    /// again after another such time.
-    pub(crate) fn pop_idle(&self, timeout: Duration) -> Option<Addr<ObjectActor>> {
-        let now = self.shared.clock.monotonic();
+    /// All objects that have been idle.
+    pub(crate) fn residents(&self) -> Vec<Addr<ObjectActor>> {
+        self.residents.borrow().iter().map(|(_, resident)| resident.actor.clone()).collect()
+    }
+
+    /// Those that were used longest ago, at most so many. They count as used now, so that others are found
+    /// the next time.
+    pub(crate) fn touch_oldest(&self, count: usize) -> Vec<Addr<ObjectActor>> {
+        let last_active = self.shared.clock.monotonic();
+        let mut residents = self.residents.borrow_mut();
+        let mut oldest = Vec::new();
+        for _ in 0..count.min(residents.len()) {
+            if let Some((key, Resident { actor, .. })) = residents.pop_lru() {
+                oldest.push(actor.clone());
+                residents.put(key, Resident { actor, last_active });
+            }
+        }
+        oldest
+    }
+
+    /// Whether one was last used then or before.
+    pub(crate) fn has_unused_since(&self, then: Duration) -> bool {
         let residents = self.residents.borrow();
-        let (key, resident) = residents.peek_lru()?;
-        if now < resident.last_active + timeout {
+        residents.peek_lru().is_some_and(|(_, resident)| resident.last_active <= then)
+    }
+
+    /// Has an object wait for a place.
+    pub(crate) fn wait(&self, object: ObjectRef) {
+        let since = self.shared.clock.monotonic();
+        self.waiting.borrow_mut().push_back(Waiting { object, since });
+    }
+
+    /// How many objects wait for a place.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
+    /// The object that has waited longest, and its place. `None`: nobody waits, or no place is free.
+    pub(crate) fn admit(self: &Rc<Lane>) -> Option<(ObjectRef, Place)> {
+        let taken = self.places_taken.get();
+        if taken == self.places_max {
             return None;
         }
-        let (key, actor) = (key.clone(), resident.actor.clone());
-        drop(residents);
-        self.touch(&key, &actor);
-        Some(actor)
+        let Waiting { object, .. } = self.waiting.borrow_mut().pop_front()?;
+        self.places_taken.set(taken + 1);
+        Some((object, Place { lane: Rc::clone(self) }))
     }
 
-    /// Takes a place for an object that is about to be started. `false` if there is none.
-    pub(crate) fn take_place(&self) -> bool {
-        let taken = self.places.taken.get();
-        let has_place = taken < self.places.max;
-        if has_place {
-            self.places.taken.set(taken + 1);
-        }
-        has_place
+    /// An object that waits since `then` or longer. It waits no more.
+    pub(crate) fn pop_waiting_since(&self, then: Duration) -> Option<ObjectRef> {
+        let is_late = |waiting: &mut Waiting| waiting.since <= then;
+        self.waiting.borrow_mut().pop_front_if(is_late).map(|waiting| waiting.object)
     }
 
-    /// Notes that an object has left and its file is closed.
-    pub(crate) fn left(&self, key: &Key) {
-        self.residents.borrow_mut().pop(key);
-        self.places.taken.set(self.places.taken.get() - 1);
-        if !self.waiting().borrow().is_empty()
-            && let Some(router) = self.router.get()
+    /// Whether more objects wait than places are free, so that none should stay longer than it must.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.waiting() > self.places_max - self.places_taken.get()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Place { lane } = self;
+        lane.places_taken.set(lane.places_taken.get() - 1);
+        if lane.waiting() > 0
+            && let Some(router) = lane.shared.router_of(lane.index)
         {
             // A full mailbox: the router's next sweep finds the place.
             _ = router.try_send(FreePlace);
         }
-    }
-
-    /// Objects that wait for a place.
-    pub(crate) fn waiting(&self) -> &RefCell<VecDeque<Waiting>> {
-        &self.places.waiting
-    }
-
-    /// Whether others wait for a place, so that an object should not stay longer than it must.
-    pub(crate) fn is_crowded(&self) -> bool {
-        let free = self.places.max - self.places.taken.get();
-        self.places.waiting.borrow().len() > free
     }
 }

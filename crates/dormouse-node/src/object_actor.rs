@@ -15,7 +15,7 @@ use crate::alarm_clock::Told;
 use crate::entry::State;
 use crate::envelope::{Answered, Envelope};
 use crate::gate::{Answer, Held};
-use crate::lane::Lane;
+use crate::lane::{Lane, Place};
 use crate::object_ref::ObjectRef;
 use crate::shared::Shared;
 
@@ -42,6 +42,8 @@ pub(crate) struct ObjectActor {
     in_gate: Rc<Cell<usize>>,
     /// Whether the gate has a [`Runner`] of this object.
     is_stalled: Rc<Cell<bool>>,
+    /// Free again once all of the above is gone.
+    _place: Place,
 }
 
 /// An object that stopped taking input and goes on when the gate says so.
@@ -70,10 +72,10 @@ pub(crate) fn send_run(actor: &Addr<ObjectActor>) {
 }
 
 impl ObjectActor {
-    pub(crate) fn new(object: ObjectRef, lane: Rc<Lane>) -> ObjectActor {
+    pub(crate) fn new(object: ObjectRef, lane: Rc<Lane>, place: Place) -> ObjectActor {
         let in_gate = Rc::new(Cell::new(0));
         let is_stalled = Rc::new(Cell::new(false));
-        ObjectActor { object, lane, instance: None, in_gate, is_stalled }
+        ObjectActor { object, lane, instance: None, in_gate, is_stalled, _place: place }
     }
 
     /// Opens the file, then looks at the queue.
@@ -350,7 +352,7 @@ impl Actor for ObjectActor {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         self.lane.shared.stats.objects_resident.down();
-        self.lane.left(self.object.key());
+        self.lane.forget(self.object.key());
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use dormouse::Error;
 
-use crate::lane::{Lane, Waiting};
+use crate::lane::Lane;
 use crate::object_actor::{Leave, ObjectActor};
 use crate::object_ref::ObjectRef;
 use crate::shared::Shared;
@@ -51,55 +51,49 @@ pub(crate) struct Close;
 
 /// Starts the objects of a lane, never more than it may hold, and asks them to leave.
 pub(crate) struct Router {
-    index: usize,
     lane: Rc<Lane>,
 }
 
 impl Router {
     /// The router of the lane with this index. On the lane's thread.
     pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Router {
-        Router { index, lane: Lane::new(index, shared) }
+        Router { lane: Lane::new(index, shared) }
     }
 
     /// Starts those that wait, as far as there are places.
     fn fill(&self) {
-        while !self.lane.waiting().borrow().is_empty() && self.lane.take_place() {
-            let waiting = self.lane.waiting().borrow_mut().pop_front();
-            if let Some(waiting) = waiting {
-                ObjectActor::new(waiting.object, Rc::clone(&self.lane)).start();
-            }
+        while let Some((object, place)) = self.lane.admit() {
+            ObjectActor::new(object, Rc::clone(&self.lane), place).start();
         }
     }
 
-    /// Asks those objects to leave that were idle longest, because others wait for their places. Objects
-    /// that cannot leave now do so as soon as they can.
-    fn shed(&self) {
-        let wanted = self.lane.waiting().borrow().len();
-        for actor in self.lane.idle_longest(wanted) {
+    /// Asks so many objects to leave, those first that were idle longest. One that cannot leave now does so
+    /// as soon as it can, if others wait for a place then.
+    fn shed(&self, count: usize) {
+        for actor in self.lane.touch_oldest(count) {
             ask_to_leave(&actor);
         }
     }
 
-    /// Gives up on wakes that waited too long, and asks again for places for the others.
+    /// Gives up on wakes that waited too long, and sees to places for the others.
     fn sweep_waiting(&self) {
         let Shared { clock, config, .. } = &*self.lane.shared;
-        let now = clock.monotonic();
-        loop {
-            let is_late = |waiting: &mut Waiting| waiting.since + config.wake_wait_max <= now;
-            let late = self.lane.waiting().borrow_mut().pop_front_if(is_late);
-            let Some(late) = late else { break };
-            self.lane.shared.give_up(&late.object, || {
+        let then = clock.monotonic().checked_sub(config.wake_wait_max);
+        while let Some(late) = then.and_then(|then| self.lane.pop_waiting_since(then)) {
+            self.lane.shared.give_up(&late, || {
                 Error::unavailable("all resident objects are busy; try again later")
             });
         }
         self.fill();
-        self.shed();
+        self.shed(self.lane.waiting());
     }
 
-    /// Asks objects that were idle for the timeout to leave.
+    /// Asks objects that were idle for the timeout to leave. One that cannot is asked again after another one.
     fn sweep_idle(&self) {
-        while let Some(actor) = self.lane.pop_idle(self.lane.shared.config.idle_timeout) {
-            ask_to_leave(&actor);
+        let Shared { clock, config, .. } = &*self.lane.shared;
+        let Some(then) = clock.monotonic().checked_sub(config.idle_timeout) else { return };
+        while self.lane.has_unused_since(then) {
+            self.shed(1);
         }
     }
 }
@@ -109,15 +103,14 @@ impl Actor for Router {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX_MAX);
-        self.lane.set_router(ctx.address());
         ctx.run_interval(WAITING_SWEEP, |router, _| router.sweep_waiting());
         let sweep = self.lane.shared.config.idle_timeout / SWEEPS_PER_TIMEOUT;
         ctx.run_interval(sweep.clamp(SWEEP_MIN, SWEEP_MAX), |router, _| router.sweep_idle());
 
-        let (index, lane) = (self.index, Rc::clone(&self.lane));
+        let lane = Rc::clone(&self.lane);
         actix::spawn(async move {
             loop {
-                lane.shared.durable.reached(index).await;
+                lane.shared.durable.reached(lane.index()).await;
                 let resumed = lane.gate.borrow_mut().release();
                 for actor in resumed {
                     actor.run();
@@ -131,16 +124,17 @@ impl Handler<Wake> for Router {
     type Result = ();
 
     fn handle(&mut self, wake: Wake, _: &mut Self::Context) {
-        if self.lane.waiting().borrow().len() >= WAITING_MAX {
+        if self.lane.waiting() >= WAITING_MAX {
             self.lane.shared.give_up(&wake.object, || {
                 Error::unavailable("too many objects wait for a place in memory; try again later")
             });
             return;
         }
-        let since = self.lane.shared.clock.monotonic();
-        self.lane.waiting().borrow_mut().push_back(Waiting { object: wake.object, since });
+        self.lane.wait(wake.object);
         self.fill();
-        self.shed();
+        if self.lane.waiting() > 0 {
+            self.shed(1);
+        }
     }
 }
 
@@ -156,7 +150,7 @@ impl Handler<Close> for Router {
     type Result = ();
 
     fn handle(&mut self, _: Close, _: &mut Self::Context) {
-        for actor in self.lane.idle_longest(usize::MAX) {
+        for actor in self.lane.residents() {
             ask_to_leave(&actor);
         }
     }

@@ -1,4 +1,4 @@
-//! What router, lanes and callers share.
+//! What routers, lanes and callers share.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ use crate::session_clock::SessionClock;
 use crate::sessions::Sessions;
 use crate::stats::NodeStats;
 
-/// What router, lanes and callers share; one for each node.
+/// What routers, lanes and callers share; one for each node.
 pub(crate) struct Shared {
     pub(crate) config: NodeConfig,
     pub(crate) store: Store,
@@ -98,12 +98,18 @@ impl Shared {
     }
 
     fn wake(&self, object: &ObjectRef) {
-        let routers = self.routers.get().expect("they are set before the node is handed out");
-        if routers[object.entry().lane].try_send(Wake { object: object.clone() }).is_err() {
+        let router = self.router_of(object.entry().lane);
+        let router = router.expect("they are set before the node is handed out");
+        if router.try_send(Wake { object: object.clone() }).is_err() {
             self.give_up(object, || {
                 Error::unavailable("too many objects wake at once; try again later")
             });
         }
+    }
+
+    /// The router of the lane with this index; `None` before the lanes have started.
+    pub(crate) fn router_of(&self, lane: usize) -> Option<&Addr<Router>> {
+        self.routers.get()?.get(lane)
     }
 
     /// Answers everything that waits for an object that cannot be woken.

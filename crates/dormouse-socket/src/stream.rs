@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -40,6 +41,26 @@ impl Stream {
         match self {
             Stream::Plain(_) => true,
             Stream::Tls(stream) => !stream.get_ref().1.wants_write(),
+        }
+    }
+
+    /// Writes like [`poll_write`](AsyncWrite::poll_write), but does not ask the runtime first whether the
+    /// socket is ready, which costs a line of the cache for each socket of a broadcast. For when it most
+    /// likely is.
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let stream = match self {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => return Pin::new(stream).poll_write(cx, bytes),
+        };
+        match send(&*stream, bytes, SendFlags::NOSIGNAL) {
+            Ok(written) => Poll::Ready(Ok(written)),
+            // The runtime finds that out too, and then knows whom to wake.
+            Err(Errno::AGAIN | Errno::INTR) => Pin::new(stream).poll_write(cx, bytes),
+            Err(err) => Poll::Ready(Err(err.into())),
         }
     }
 
@@ -84,13 +105,7 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            // Nearly all writes of a broadcast succeed, and the runtime need not hear of those: asking it
-            // whether the socket is ready costs a line of the cache for each. What does not succeed is tried
-            // again with the runtime, which then knows whom to wake, or what is wrong.
-            Stream::Plain(stream) => match send(&*stream, bytes, SendFlags::NOSIGNAL) {
-                Ok(written) => Poll::Ready(Ok(written)),
-                Err(_) => Pin::new(stream).poll_write(cx, bytes),
-            },
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }

@@ -1,10 +1,10 @@
-//! Ceiling: the most that any server can show in a fan-out on this machine.
+//! Ceiling: what no server can show much more than in a fan-out on this machine.
 //!
 //! A thread plays a server without cost, which does nothing but write to all sockets, one write for each; what
 //! it writes is read by the very code that a fan-out is measured with. First it writes while nobody reads,
 //! which tells how many deliveries a second this tool itself can take. Then the two work side by
-//! side, as in a fan-out with its events in flight together, which tells what is left of that when every write
-//! and every read goes through the kernel.
+//! side, round by round, as in a fan-out whose events are in flight together, which tells what is left of that
+//! when every write and every read goes through the kernel.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};

@@ -324,6 +324,58 @@ async fn more_objects_than_places_take_turns() {
 }
 
 #[actix::test]
+async fn who_waits_too_long_for_a_place_is_told_so() {
+    let config = NodeConfig { objects_resident_max: 1, lanes: 1, ..config() };
+    let bench = Bench::new(config);
+    // It cannot leave before this is durable.
+    let busy = bench.call("a", "add");
+    bench.until(|| bench.node.stats().objects_resident() == 1).await;
+    let mut waiting = bench.call("b", "get");
+
+    let mut refused = None;
+    bench
+        .until(|| {
+            // Again and again: nobody knows when it began to wait.
+            bench.clock.advance(config.wake_wait_max);
+            refused = waiting.try_recv().ok();
+            refused.is_some()
+        })
+        .await;
+
+    assert_eq!(refused.unwrap().result.unwrap_err().code(), ErrorCode::ServiceUnavailable);
+    bench.log.release_all();
+    assert_eq!(sum(busy.await.unwrap()), json!({"sum": 1}));
+    assert_eq!(bench.done("b", "add").await.unwrap(), json!({"sum": 1}), "the place is free again");
+}
+
+#[actix::test]
+async fn a_lane_that_is_busy_delays_no_wake_on_another() {
+    let bench = Bench::new(NodeConfig { lanes: 2, ..config() });
+    let id_on = |lane| {
+        let kind = bench.node.kinds().get("tally").unwrap();
+        let is_there = |id: &String| {
+            let key = Key::new("tally", id.as_str()).unwrap();
+            bench.node.object(kind, &key).entry().lane == lane
+        };
+        (0..).map(|n| format!("object-{n}")).find(is_there).unwrap()
+    };
+    let (reached, is_reached) = oneshot::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    bench.node.arbiters[0].spawn_fn(move || {
+        reached.send(()).unwrap();
+        may_go_on.recv().unwrap();
+    });
+    is_reached.await.unwrap();
+    let mut delayed = bench.call(&id_on(0), "get");
+
+    assert_eq!(bench.done(&id_on(1), "add").await.unwrap(), json!({"sum": 1}));
+
+    assert!(delayed.try_recv().is_err(), "its lane is busy");
+    go_on.send(()).unwrap();
+    assert_eq!(sum(delayed.await.unwrap()), json!({"sum": 0}));
+}
+
+#[actix::test]
 async fn shutting_down_answers_everybody_and_closes_every_file() {
     let bench = Bench::new(config());
     bench.done("a", "add").await.unwrap();

@@ -14,10 +14,6 @@ use super::socket::{Feed, Phase, Refill, Verdict};
 /// writing.
 const VISITS_AT_ONCE: usize = 32;
 
-/// The same when one batch is all that is under way: where events seldom come, the next one need not find
-/// a place to join so soon.
-const VISITS_AT_ONCE_ALONE: usize = 64;
-
 impl<O: Owner> Driver<O> {
     /// Handles all messages that have come. `false` if there was none.
     pub(super) fn take_messages(&mut self, waker: &Waker) -> bool {
@@ -88,11 +84,7 @@ impl<O: Owner> Driver<O> {
 
     /// Gives the sockets whose turn it is what is under way for them. `false` if nothing is.
     pub(super) fn visit_some(&mut self) -> bool {
-        let visits_max = match self.topics.batches_under_way(2) {
-            0 | 1 => VISITS_AT_ONCE_ALONE,
-            _ => VISITS_AT_ONCE,
-        };
-        let mut visits_left = visits_max;
+        let mut visits_left = VISITS_AT_ONCE;
         while visits_left > 0
             && let Some(topic) = self.topics.take_turn()
         {
@@ -100,7 +92,7 @@ impl<O: Owner> Driver<O> {
             self.topics.end_turn(topic);
         }
         self.look_at_touched();
-        visits_left < visits_max
+        visits_left < VISITS_AT_ONCE
     }
 
     /// Visits at most so many sockets of a topic. Gives how many it were.

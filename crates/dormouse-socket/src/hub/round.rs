@@ -69,11 +69,6 @@ impl Round {
         self.under_way.is_empty()
     }
 
-    /// How many batches are under way.
-    pub(super) fn len(&self) -> usize {
-        self.under_way.len()
-    }
-
     /// Bytes of what is under way.
     pub(super) fn bytes(&self) -> usize {
         self.under_way.iter().map(|under_way| under_way.batch.len_bytes()).sum()

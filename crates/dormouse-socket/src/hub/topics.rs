@@ -72,12 +72,6 @@ impl Topics {
         self.bytes_under_way
     }
 
-    /// How many batches are under way on all topics, counted up to `max`.
-    pub(super) fn batches_under_way(&self, max: usize) -> usize {
-        let rounds = self.turns.iter().filter_map(|id| self.topics.get(id));
-        rounds.take(max).map(|topic| topic.round.len()).sum::<usize>().min(max)
-    }
-
     /// The topic whose turn it is. [`end_turn`](Self::end_turn) must follow, unless nothing is under
     /// way on it any more.
     pub(super) fn take_turn(&mut self) -> Option<TopicId> {

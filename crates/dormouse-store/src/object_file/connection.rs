@@ -19,7 +19,7 @@ use super::wal_capture::WalCapture;
 const CACHE_KIB: u32 = 32;
 
 /// Statements that a connection keeps prepared.
-const STATEMENTS_KEPT: usize = 32;
+pub(super) const STATEMENTS_KEPT: usize = 32;
 
 /// The pragmas of an object's connection, each with what it buys.
 ///
@@ -86,9 +86,9 @@ pub(crate) fn open(
     Ok(Opened { conn, database, wal, wal_frames, capture, containment })
 }
 
-/// The text of every statement that is prepared.
+/// Every prepared statement: its text, and whether it has ever run.
 #[expect(unsafe_code, reason = "rusqlite has no list of a connection's statements")]
-pub(crate) fn statements(conn: &Connection) -> Vec<String> {
+pub(crate) fn statements(conn: &Connection) -> Vec<(String, bool)> {
     let mut statements = Vec::new();
     let mut last = ptr::null_mut();
     loop {
@@ -98,10 +98,16 @@ pub(crate) fn statements(conn: &Connection) -> Vec<String> {
         if last.is_null() {
             return statements;
         }
-        // SAFETY: a statement that was prepared from text, as all of rusqlite's are, keeps a copy of it,
-        // which ends with a zero and is there as long as the statement.
-        let sql = unsafe { CStr::from_ptr(ffi::sqlite3_sql(last)) };
-        statements.push(sql.to_string_lossy().into_owned());
+        // SAFETY: as above; the zero says that the number is only read.
+        let runs = unsafe { ffi::sqlite3_stmt_status(last, ffi::SQLITE_STMTSTATUS_RUN, 0) };
+        // SAFETY: as above.
+        let sql = unsafe { ffi::sqlite3_sql(last) };
+        // SQLite has statements of its own, and not all of them have a text.
+        if !sql.is_null() {
+            // SAFETY: it is a text that ends with a zero and lives as long as the statement.
+            let sql = unsafe { CStr::from_ptr(sql) };
+            statements.push((sql.to_string_lossy().into_owned(), runs > 0));
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Opening a connection and reading a schema takes longer than all else that a wake does. So a thread
 //! keeps some connections to each kind's template, which no object has used: a new object takes one as
-//! it is, and one that wakes puts its file in the template's place. What most objects of the kind have
-//! prepared when they fall asleep is prepared on them.
+//! it is, and one that wakes puts its file in the template's place. What at least half of the kind's objects
+//! have used before they fell asleep is prepared on them.
 //!
 //! # Invariants
 //!
@@ -36,7 +36,7 @@ const SPARES_LOW: usize = 4;
 /// What the store itself asks of every object that wakes.
 const STATEMENTS: [&str; 4] = [SELECT_IDENTITY, BEGIN, COMMIT, ROLLBACK];
 
-/// How long after one was taken others are opened: whoever took it is served first.
+/// How long after few were left others are opened: whoever took the last one is served first.
 const REFILL_DELAY: Duration = Duration::from_millis(2);
 
 /// Opens the connections of a store.
@@ -114,7 +114,9 @@ impl Connections {
     pub(crate) fn refill_one(&self) -> rusqlite::Result<bool> {
         let wanting = self.state.lock().with_fewer_than(SPARES_KEPT).map(|shelf| {
             let Shelf { template, hot_statements, .. } = shelf;
-            (Arc::clone(template), hot_statements.hot())
+            let known = STATEMENTS.len() + template.statements().len();
+            let free = connection::STATEMENTS_KEPT.saturating_sub(known);
+            (Arc::clone(template), hot_statements.hot(free))
         });
         let Some((template, hot_statements)) = wanting else { return Ok(false) };
         let spare = self.open_anew(&template)?;
@@ -132,9 +134,16 @@ impl Connections {
         Ok(true)
     }
 
-    /// Notes what an object that falls asleep has prepared.
+    /// Notes what an object that falls asleep has used.
     pub(crate) fn learn_from(&self, object: &Opened, template: &Arc<Template>) {
-        let statements = connection::statements(&object.conn);
+        let is_known =
+            |sql: &str| STATEMENTS.contains(&sql) || template.statements().contains(&sql);
+        // What was prepared ahead and has not run is not used.
+        let has_run = |(sql, has_run): (String, bool)| has_run.then_some(sql);
+        let run = connection::statements(&object.conn).into_iter().filter_map(has_run);
+        let mut statements: Vec<String> = run.filter(|sql| !is_known(sql)).collect();
+        statements.sort_unstable();
+        statements.dedup();
         if let Some(shelf) = self.state.lock().shelf_of(template) {
             shelf.hot_statements.count(&statements);
         }

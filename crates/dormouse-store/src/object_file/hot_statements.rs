@@ -1,5 +1,6 @@
 //! Which statements the objects of a kind use, so that they can be prepared ahead.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -9,19 +10,22 @@ const COUNTED_MAX: usize = 64;
 /// Longer ones are not counted, in bytes.
 const STATEMENT_BYTES_MAX: usize = 4 * 1024;
 
+/// Fewer objects say nothing about the next one.
+const OBJECTS_MIN: u32 = 4;
+
 /// After so many objects, what was counted so far counts half.
 const OBJECTS_COUNTED: u32 = 64;
 
-/// What objects of one kind had prepared when they fell asleep.
+/// What objects of one kind have used before they fell asleep.
 #[derive(Debug, Default)]
 pub(super) struct HotStatements {
     objects: u32,
-    /// How many of the objects had each.
+    /// How many of the objects have used each.
     uses: HashMap<Arc<str>, u32>,
 }
 
 impl HotStatements {
-    /// Counts what another object had prepared.
+    /// Counts what another object has used, each statement once.
     pub(super) fn count(&mut self, statements: &[String]) {
         if self.objects >= OBJECTS_COUNTED {
             self.objects /= 2;
@@ -40,14 +44,15 @@ impl HotStatements {
         }
     }
 
-    /// What half of the objects had prepared, or more.
-    pub(super) fn hot(&self) -> Vec<Arc<str>> {
+    /// What half of the objects have used, or more; at most so many, those first that were used most.
+    pub(super) fn hot(&self, max: usize) -> Vec<Arc<str>> {
+        if self.objects < OBJECTS_MIN {
+            return Vec::new();
+        }
         let is_hot = |uses: u32| uses.saturating_mul(2) >= self.objects;
-        self.uses
-            .iter()
-            .filter(|(_, uses)| is_hot(**uses))
-            .map(|(sql, _)| Arc::clone(sql))
-            .collect()
+        let mut hot: Vec<_> = self.uses.iter().filter(|(_, uses)| is_hot(**uses)).collect();
+        hot.sort_by_key(|(sql, uses)| (Reverse(**uses), Arc::clone(sql)));
+        hot.into_iter().take(max).map(|(sql, _)| Arc::clone(sql)).collect()
     }
 }
 
@@ -55,20 +60,25 @@ impl HotStatements {
 mod tests {
     use super::*;
 
-    fn hot_after(objects: &[&[&str]]) -> Vec<String> {
+    fn hot_after(objects: &[&[&str]], max: usize) -> Vec<String> {
         let mut statements = HotStatements::default();
         for object in objects {
             statements.count(&object.iter().map(|sql| (*sql).to_owned()).collect::<Vec<_>>());
         }
-        let mut hot: Vec<String> = statements.hot().iter().map(|sql| (**sql).to_owned()).collect();
-        hot.sort();
-        hot
+        statements.hot(max).iter().map(|sql| (**sql).to_owned()).collect()
     }
 
     #[test]
-    fn what_half_of_the_objects_use_is_hot() {
-        assert_eq!(hot_after(&[]), [""; 0]);
-        assert_eq!(hot_after(&[&["a", "b"], &["a"], &["a", "c"], &["b"]]), ["a", "b"]);
+    fn what_half_of_the_objects_use_is_hot_the_most_used_first() {
+        let objects: [&[&str]; 4] = [&["a", "b"], &["b"], &["b", "c"], &["a"]];
+
+        assert_eq!(hot_after(&objects, 9), ["b", "a"]);
+        assert_eq!(hot_after(&objects, 1), ["b"]);
+    }
+
+    #[test]
+    fn a_few_objects_say_nothing() {
+        assert_eq!(hot_after(&[&["a"], &["a"], &["a"]], 9), [""; 0]);
     }
 
     #[test]
@@ -80,7 +90,7 @@ mod tests {
             statements.count(&["new".to_owned()]);
         }
 
-        assert_eq!(statements.hot(), ["new".into()]);
+        assert_eq!(statements.hot(9), ["new".into()]);
         assert_eq!(statements.uses.len(), 1);
     }
 
@@ -88,6 +98,6 @@ mod tests {
     fn a_statement_of_any_length_is_not_kept() {
         let long = "x".repeat(STATEMENT_BYTES_MAX + 1);
 
-        assert_eq!(hot_after(&[&[&long]]), [""; 0]);
+        assert_eq!(hot_after(&[&[&long], &[&long], &[&long], &[&long]], 9), [""; 0]);
     }
 }

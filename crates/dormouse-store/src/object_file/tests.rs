@@ -13,7 +13,7 @@ use crate::harness::{
     wait_durable,
 };
 use crate::journal::Background;
-use crate::object_file::Access;
+use crate::object_file::{Access, ObjectFile, connection};
 use crate::store::{Ground, Store};
 use crate::template::{MigrationSet, Template};
 
@@ -285,28 +285,83 @@ fn objects_that_wake_on_connections_opened_ahead_have_their_own_data() {
 }
 
 #[test]
-fn what_objects_had_prepared_is_prepared_for_those_that_wake() {
-    const OF_ALL: &str = "SELECT count(*) FROM entry";
-    const OF_ONE: &str = "SELECT max(n) FROM entry";
+fn what_half_of_the_objects_use_is_prepared_for_those_that_wake_as_long_as_they_do() {
+    const OFTEN: &str = "SELECT count(*) FROM entry";
+    const SELDOM: &str = "SELECT max(n) FROM entry";
     let dir = tempfile::tempdir().unwrap();
     let (store, log) = open_by_hand(dir.path());
     let template = tally();
-    for (id, also) in [("a", None), ("b", None), ("c", Some(OF_ONE))] {
+    // Gives what was prepared when it woke.
+    let live = |id: &str, used: &[&str]| {
         let mut object = store.open_object(&key(id), &template).unwrap();
+        let prepared = prepared_of([OFTEN, SELDOM], &object);
         add(&mut object, 1).unwrap();
-        for sql in [Some(OF_ALL), also].into_iter().flatten() {
-            drop(object.connection().prepare_cached(sql).unwrap());
+        for sql in used {
+            let mut statement = object.connection().prepare_cached(sql).unwrap();
+            statement.query_row([], |row| row.get::<_, i64>(0)).unwrap();
         }
         log.release_all();
         object.hibernate().unwrap();
+        refill(&store);
+        prepared
+    };
+
+    for n in 0..20 {
+        live(&format!("old {n}"), if n % 4 == 0 { &[OFTEN, SELDOM] } else { &[OFTEN] });
     }
-    refill(&store);
+    assert_eq!(live("both", &[OFTEN]), [true, false]);
 
-    let woken = store.open_object(&key("a"), &template).unwrap();
+    for n in 0..200 {
+        live(&format!("new {n}"), &[]);
+    }
+    assert_eq!(live("neither", &[]), [false, false], "to have it prepared is not to use it");
+}
 
-    let prepared = super::connection::statements(woken.connection());
-    assert!(prepared.iter().any(|sql| sql == OF_ALL), "{prepared:?}");
-    assert!(prepared.iter().all(|sql| sql != OF_ONE), "{prepared:?}");
+#[test]
+fn full_text_search_that_was_prepared_ahead_finds_what_the_object_has() {
+    const SEARCH: MigrationSet =
+        MigrationSet { name: "search", steps: &["CREATE VIRTUAL TABLE word USING fts5(text)"] };
+    const INSERT: &str = "INSERT INTO word (text) VALUES (?1)";
+    const COUNT: &str = "SELECT count(*) FROM word WHERE word MATCH ?1";
+    let dir = tempfile::tempdir().unwrap();
+    let (store, log) = open_by_hand(dir.path());
+    let template = Arc::new(Template::build("tally", vec![SEARCH], &[]).unwrap());
+    let ids = ["a", "b", "c", "d", "e", "f"];
+    // Gives what was prepared when it woke, and how many of its words are its own.
+    let live = |id: &str, words: usize| {
+        let mut object = store.open_object(&key(id), &template).unwrap();
+        let prepared = prepared_of([INSERT, COUNT], &object);
+        object.begin(Access::Write).unwrap();
+        for _ in 0..words {
+            object.connection().prepare_cached(INSERT).unwrap().execute([id]).unwrap();
+        }
+        let found = ids.map(|id| {
+            let mut statement = object.connection().prepare_cached(COUNT).unwrap();
+            statement.query_row([id], |row| row.get::<_, usize>(0)).unwrap()
+        });
+        object.commit(entry(&object)).unwrap();
+        log.release_all();
+        object.hibernate().unwrap();
+        refill(&store);
+        (prepared, found)
+    };
+    for (n, id) in ids.iter().enumerate() {
+        live(id, 10 * (n + 1));
+    }
+
+    for (n, id) in ids.iter().enumerate() {
+        let (prepared, found) = live(id, 1);
+
+        let mut expected = [0; 6];
+        expected[n] = 10 * (n + 1) + 1;
+        assert_eq!((prepared, found), ([true; 2], expected), "{id}");
+    }
+}
+
+/// Which of these are prepared on an object's connection.
+fn prepared_of<const N: usize>(statements: [&str; N], object: &ObjectFile) -> [bool; N] {
+    let prepared = connection::statements(object.connection());
+    statements.map(|wanted| prepared.iter().any(|(sql, _)| sql == wanted))
 }
 
 #[test]

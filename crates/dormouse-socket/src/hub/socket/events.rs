@@ -1,11 +1,9 @@
 //! How events reach a socket: pushed as they happen, or fetched when its reader has fallen behind.
 
 use std::ops::Range;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::io::AsyncWrite as _;
 
 use crate::batch::Batch;
 use crate::event_stream::{self, EventId};
@@ -127,7 +125,7 @@ impl<S> Socket<S> {
     fn write_through(&mut self, batch: &Batch, env: &mut Env) {
         env.tally.frames_out += batch.len() as u64;
         let mut cx = Context::from_waker(&self.waker);
-        let written = match Pin::new(&mut self.stream).poll_write(&mut cx, batch.bytes()) {
+        let written = match self.stream.poll_send(&mut cx, batch.bytes()) {
             Poll::Ready(Ok(written)) => written,
             Poll::Ready(Err(_)) => return self.judge(Verdict::Lost, env),
             Poll::Pending => 0,
