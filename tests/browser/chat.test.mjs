@@ -266,6 +266,27 @@ test("who reads further up is not moved, and what comes meanwhile is unread unti
   assertSilent(alice, bob);
 });
 
+test("a message does not undo scrolling that the page has not heard of yet", async () => {
+  const channel = fresh();
+  const texts = Array.from({ length: 40 }, (_, index) => `message ${index}`);
+  for (const text of texts) await chat.post("Carol", channel, text);
+  const [alice, bob] = await two(channel);
+  await alice.hasHeard(...texts);
+  await alice.hasUnread(channel, 0);
+  const box = alice.at("messages");
+  await box.evaluate((box) => {
+    // Before everybody else: the page hears of no scrolling.
+    window.addEventListener("scroll", (event) => event.stopImmediatePropagation(), { capture: true });
+    box.scrollTo(0, 300);
+  });
+
+  await bob.say("Look down");
+  await alice.hasHeard(...texts, "Look down");
+
+  assert.equal(await box.evaluate((box) => box.scrollTop), 300);
+  assertSilent(alice, bob);
+});
+
 test("who leaves may come back as somebody else", async () => {
   const channel = fresh();
   const [alice, bob] = await two(channel);

@@ -131,7 +131,7 @@ function useScrolling(box: React.RefObject<HTMLDivElement | null>, shown: readon
     const before = last.current;
     const isOwnNew = own !== undefined && own !== lastOwn.current;
     lastOwn.current = own;
-    if (before.isAtEnd || isOwnNew) current.scrollTop = current.scrollHeight;
+    if (staysAtEnd(current, before) || isOwnNew) current.scrollTop = current.scrollHeight;
     else if (before.firstKey !== firstKey) current.scrollTop = before.top + current.scrollHeight - before.height;
   }, [box, shown, firstKey, own]);
   useEffect(() => {
@@ -143,7 +143,7 @@ function useScrolling(box: React.RefObject<HTMLDivElement | null>, shown: readon
     remember();
     // A smaller window, or a keyboard, does not move the end out of sight.
     const resized = new ResizeObserver(() => {
-      if (last.current.isAtEnd) current.scrollTop = current.scrollHeight;
+      if (staysAtEnd(current, last.current)) current.scrollTop = current.scrollHeight;
       remember();
     });
     resized.observe(current);
@@ -153,6 +153,11 @@ function useScrolling(box: React.RefObject<HTMLDivElement | null>, shown: readon
       current.removeEventListener("scroll", remember);
     };
   });
+}
+
+/** Whether it was at the end and nobody has scrolled up since: the event of that comes a frame later. */
+function staysAtEnd(box: HTMLElement, before: { isAtEnd: boolean; top: number }): boolean {
+  return before.isAtEnd && (box.scrollTop >= before.top || isAtEnd(box));
 }
 
 function isAtEnd({ scrollHeight, scrollTop, clientHeight }: HTMLElement): boolean {
