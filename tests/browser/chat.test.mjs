@@ -29,6 +29,17 @@ async function two(channel) {
   return [alice, bob];
 }
 
+/** The same two, after Carol has said more than fits on the screen and Alice has read it to its end. */
+async function afterManyMessages() {
+  const channel = fresh();
+  const texts = Array.from({ length: 40 }, (_, index) => `message ${index}`);
+  for (const text of texts) await chat.post("Carol", channel, text);
+  const [alice, bob] = await two(channel);
+  await alice.hasHeard(...texts);
+  await alice.hasUnread(channel, 0);
+  return { channel, texts, alice, bob };
+}
+
 function assertSilent(...people) {
   for (const { complaints } of people) assert.deepEqual(complaints, []);
 }
@@ -240,12 +251,7 @@ test("older messages come when the top is reached, and what was in sight stays t
 });
 
 test("who reads further up is not moved, and what comes meanwhile is unread until they come down", async () => {
-  const channel = fresh();
-  const texts = Array.from({ length: 40 }, (_, index) => `message ${index}`);
-  for (const text of texts) await chat.post("Carol", channel, text);
-  const [alice, bob] = await two(channel);
-  await alice.hasHeard(...texts);
-  await alice.hasUnread(channel, 0);
+  const { channel, texts, alice, bob } = await afterManyMessages();
   const scroll = (body) => alice.at("messages").evaluate(body);
   await scroll((box) => box.scrollTo(0, 300));
 
@@ -267,12 +273,7 @@ test("who reads further up is not moved, and what comes meanwhile is unread unti
 });
 
 test("a message does not undo scrolling that the page has not heard of yet", async () => {
-  const channel = fresh();
-  const texts = Array.from({ length: 40 }, (_, index) => `message ${index}`);
-  for (const text of texts) await chat.post("Carol", channel, text);
-  const [alice, bob] = await two(channel);
-  await alice.hasHeard(...texts);
-  await alice.hasUnread(channel, 0);
+  const { texts, alice, bob } = await afterManyMessages();
   const box = alice.at("messages");
   await box.evaluate((box) => {
     // Before everybody else: the page hears of no scrolling.

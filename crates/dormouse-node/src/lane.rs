@@ -98,10 +98,11 @@ impl Lane {
         oldest
     }
 
-    /// Whether one was last used then or before.
-    pub(crate) fn has_unused_since(&self, then: Duration) -> bool {
+    /// How many were last used then or before.
+    pub(crate) fn unused_since(&self, then: Duration) -> usize {
         let residents = self.residents.borrow();
-        residents.peek_lru().is_some_and(|(_, resident)| resident.last_active <= then)
+        let oldest_first = residents.iter().rev();
+        oldest_first.take_while(|(_, resident)| resident.last_active <= then).count()
     }
 
     /// Has an object wait for a place.

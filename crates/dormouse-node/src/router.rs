@@ -91,9 +91,8 @@ impl Router {
     /// Asks objects that were idle for the timeout to leave. One that cannot is asked again after another one.
     fn sweep_idle(&self) {
         let Shared { clock, config, .. } = &*self.lane.shared;
-        let Some(then) = clock.monotonic().checked_sub(config.idle_timeout) else { return };
-        while self.lane.has_unused_since(then) {
-            self.shed(1);
+        if let Some(then) = clock.monotonic().checked_sub(config.idle_timeout) {
+            self.shed(self.lane.unused_since(then));
         }
     }
 }

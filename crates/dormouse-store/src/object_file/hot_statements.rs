@@ -51,7 +51,7 @@ impl HotStatements {
         }
         let is_hot = |uses: u32| uses.saturating_mul(2) >= self.objects;
         let mut hot: Vec<_> = self.uses.iter().filter(|(_, uses)| is_hot(**uses)).collect();
-        hot.sort_by_key(|(sql, uses)| (Reverse(**uses), Arc::clone(sql)));
+        hot.sort_unstable_by_key(|&(sql, uses)| (Reverse(uses), sql));
         hot.into_iter().take(max).map(|(sql, _)| Arc::clone(sql)).collect()
     }
 }
